@@ -1,0 +1,93 @@
+"""Layer: what all layers here share, namely their config and the knobs of their weights.
+
+A constructor argument becomes an attribute of the same name (scikit-learn's rule), so the config is
+read off the signatures and written once, here. An argument whose name ends in `initializer`,
+`regularizer`, `constraint` or `activation` is what Keras's function `get` of that kind makes of it.
+"""
+
+import inspect
+
+import keras
+
+KNOBS = {
+    "initializer": keras.initializers,
+    "regularizer": keras.regularizers,
+    "constraint": keras.constraints,
+    "activation": keras.activations,
+}
+
+
+def check_positive(**arguments):
+    """Raise a ValueError that names the argument unless each is a positive integer."""
+    for name, value in arguments.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+            raise ValueError(
+                f"Received an invalid value for `{name}`, expected a positive integer. "
+                f"Received: {name}={value!r}"
+            )
+
+
+class Layer(keras.layers.Layer):
+    """A Keras layer whose config follows from its signature.
+
+    Arguments that Keras's layers have and these have not stand in `NOT_HERE`: a config that names
+    one without using it loads, using one raises a ValueError.
+    """
+
+    NOT_HERE = frozenset({"lora_rank", "lora_alpha", "quantization_config"})
+
+    def __init__(self, **kwargs):
+        for name in sorted(self.NOT_HERE & kwargs.keys()):
+            if kwargs.pop(name) is not None:
+                raise ValueError(
+                    f"`{name}` of keras.layers.{type(self).__name__} is not available in "
+                    f"custom_layers, which has neither LoRA nor quantization. Leave `{name}` out, "
+                    "or keep Keras's layer."
+                )
+        super().__init__(**kwargs)
+
+    def set_knobs(self, weight, initializer, regularizer, constraint):
+        """Store the three knobs of `weight` as `<weight>_initializer` and so on."""
+        setattr(self, f"{weight}_initializer", keras.initializers.get(initializer))
+        setattr(self, f"{weight}_regularizer", keras.regularizers.get(regularizer))
+        setattr(self, f"{weight}_constraint", keras.constraints.get(constraint))
+
+    def knobs(self, weight):
+        """The three knobs of `weight`, as keyword arguments of `add_weight`."""
+        return {
+            knob: getattr(self, f"{weight}_{knob}")
+            for knob in ("initializer", "regularizer", "constraint")
+        }
+
+    def get_config(self):
+        config = super().get_config()  # name, trainable, dtype, activity_regularizer if there is
+        for name in self._argument_names() - config.keys() - {"activity_regularizer"}:
+            value = getattr(self, name)
+            kind = KNOBS.get(name.rpartition("_")[2])
+            if kind is not None:
+                value = kind.serialize(value)
+            elif isinstance(value, keras.layers.Layer):
+                value = keras.saving.serialize_keras_object(value)
+            config[name] = value
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        unused = {name for name in cls.NOT_HERE if config.get(name) is None}
+        return super().from_config({k: v for k, v in config.items() if k not in unused})
+
+    def _argument_names(self):
+        """All named constructor arguments, those of base classes included.
+
+        A subclass elsewhere that does not keep an argument as an attribute writes its own
+        `get_config`, as with Keras's layers.
+        """
+        names = set()
+        for cls in type(self).__mro__[: type(self).__mro__.index(Layer)]:
+            if "__init__" in vars(cls):
+                for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
+                    if parameter.kind is not parameter.VAR_KEYWORD and hasattr(
+                        self, parameter.name
+                    ):
+                        names.add(parameter.name)
+        return names

@@ -1,0 +1,81 @@
+"""with_backward: a function of tensors that carries its own derivative.
+
+    x_forward(*tensors, **options)        -> y, cache
+    x_backward(dy, cache, **options)      -> one gradient for each tensor
+    x = with_backward(x_forward, x_backward)         x(*tensors, **options) -> y
+
+`y` is a tensor or a tuple of tensors, `dy` has the structure of `y`. Options are Python values
+(strides, axis, epsilon). A tensor may be None (no bias): its gradient is then thrown away. An
+integer tensor gets the gradient None.
+
+The backward consists of TensorFlow operations, so it can itself be differentiated: Hessians and
+gradient penalties work. It must contain neither `tf.GradientTape` (which breaks inside a
+`tf.function`) nor `tf.stop_gradient` (which would make the second derivative silently zero).
+
+Hand in weights as tensors, `tf.convert_to_tensor(self.kernel)`: a `keras.Variable` would be caught
+by `tf.custom_gradient`, which then demands its gradient under another name.
+"""
+
+import contextlib
+
+import tensorflow as tf
+
+_by_autodiff = False
+
+
+@contextlib.contextmanager
+def autodiff():
+    """Inside this context every function made here is its bare forward.
+
+    TensorFlow then derives the gradient by itself: the oracle that the proofs in
+    `custom_layers.checks` hold the written-out backward against. Eager mode only.
+    """
+    global _by_autodiff
+    before, _by_autodiff = _by_autodiff, True
+    try:
+        yield
+    finally:
+        _by_autodiff = before
+
+
+def with_backward(forward, backward):
+    """Join a forward and its backward into one differentiable function.
+
+    Args:
+        forward: `(*tensors, **options) -> (y, cache)`.
+        backward: `(dy, cache, **options) -> gradients`, as many as there are tensors; a single
+            gradient need not be wrapped in a tuple.
+
+    Returns:
+        A function `(*tensors, **options) -> y` with the attributes `forward` and `backward`.
+    """
+
+    def function(*tensors, **options):
+        if _by_autodiff:
+            return forward(*tensors, **options)[0]
+        given = [i for i, tensor in enumerate(tensors) if tensor is not None]
+
+        # tf.custom_gradient accepts neither None nor, in graph mode, keyword arguments.
+        @tf.custom_gradient
+        def call(*present):
+            arguments = [None] * len(tensors)
+            for i, tensor in zip(given, present, strict=True):
+                arguments[i] = tensor
+            y, cache = forward(*arguments, **options)
+
+            def gradient(*dy):
+                dy = dy if isinstance(y, tuple) else dy[0]
+                gradients = backward(dy, cache, **options)
+                if not isinstance(gradients, (tuple, list)):
+                    gradients = (gradients,)
+                return [gradients[i] for i in given]
+
+            return y, gradient
+
+        return call(*(tensors[i] for i in given))
+
+    function.__name__ = forward.__name__.removesuffix("_forward")
+    function.__doc__ = forward.__doc__
+    function.forward = forward
+    function.backward = backward
+    return function
