@@ -2,3 +2,6 @@
 
 from custom_layers._version import __version__ as __version__
 from custom_layers.dense import Dense as Dense
+from custom_layers.regularizers import L1 as L1
+from custom_layers.regularizers import L1L2 as L1L2
+from custom_layers.regularizers import L2 as L2
