@@ -22,7 +22,7 @@ from custom_layers.gradients import with_backward
 
 def affine_forward(x, kernel, bias):
     """x (..., I), kernel (I, O), bias (O,) or None -> y (..., O)."""
-    y = tf.tensordot(x, kernel, 1) if x.shape.rank != 2 else tf.matmul(x, kernel)
+    y = tf.matmul(x, kernel) if x.shape.rank == 2 else tf.tensordot(x, kernel, 1)
     if bias is not None:
         y = tf.nn.bias_add(y, bias)
     return y, (x, kernel)
@@ -30,12 +30,14 @@ def affine_forward(x, kernel, bias):
 
 def affine_backward(dy, cache):
     x, kernel = cache
-    rows_x = tf.reshape(x, (-1, kernel.shape[0]))  # (N, I)
-    rows_dy = tf.reshape(dy, (-1, kernel.shape[1]))  # (N, O)
-    dx = tf.reshape(tf.matmul(rows_dy, kernel, transpose_b=True), tf.shape(x))
-    dkernel = tf.matmul(rows_x, rows_dy, transpose_a=True)
-    dbias = tf.reduce_sum(rows_dy, 0)
-    return dx, dkernel, dbias
+    shape = None if x.shape.rank == 2 else tf.shape(x)
+    if shape is not None:  # the leading axes as one
+        x = tf.reshape(x, (-1, kernel.shape[0]))  # (N, I)
+        dy = tf.reshape(dy, (-1, kernel.shape[1]))  # (N, O)
+    dx = tf.matmul(dy, kernel, transpose_b=True)
+    dkernel = tf.matmul(x, dy, transpose_a=True)
+    dbias = tf.reduce_sum(dy, 0)
+    return dx if shape is None else tf.reshape(dx, shape), dkernel, dbias
 
 
 affine = with_backward(affine_forward, affine_backward)
