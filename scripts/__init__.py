@@ -1,0 +1,1 @@
+"""Commands: train, evaluate and export the recipes. They are run, not installed."""

@@ -1,0 +1,101 @@
+"""prepare: a tfds builder whose data are on disk, or an error that says at once what is missing.
+
+tfds asks a host that does not answer for more than three minutes. Here the first file that would
+have to be downloaded is asked for once. A file in the download folder, or in its subfolder
+`manual`, needs no network; the download folder may be read-only then.
+"""
+
+import contextlib
+import pathlib
+import tempfile
+import threading
+
+import requests
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import download_manager
+
+import scripts.data.digits.digits_dataset_builder  # noqa: F401  (tfds knows it once imported)
+from scripts.command import InputError
+
+SECONDS = 5  # that a host has for its first answer
+
+
+class MissingData(InputError):
+    """A data set is neither on this machine nor within reach."""
+
+
+def reachable(url):
+    """Whether the download of `url` can begin, known within SECONDS."""
+    if not url.startswith("http"):
+        return True
+    good = []
+
+    def ask():
+        with (
+            contextlib.suppress(requests.RequestException),
+            requests.get(url, stream=True, timeout=SECONDS) as answer,
+        ):
+            good.append(answer.ok)
+
+    # A thread, because looking up a host's name has no time limit of its own.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(SECONDS)
+    return any(good)
+
+
+@contextlib.contextmanager
+def downloads_that_begin(name, download_dir):
+    """Inside, tfds downloads only what is reachable, and raises MissingData for anything else."""
+    original = download_manager.DownloadManager._download
+
+    def download(manager, resource):
+        if not reachable(resource.url):
+            raise MissingData(
+                f"data set {name}: {resource.url} cannot be reached, and {download_dir} does not "
+                "hold it (--download-dir and --data-dir name other folders)"
+            )
+        return original(manager, resource)
+
+    download_manager.DownloadManager._download = download
+    try:
+        yield
+    finally:
+        download_manager.DownloadManager._download = original
+
+
+def prepare(name, data_dir=None, download_dir=None):
+    """The builder of a tfds data set, prepared.
+
+    Args:
+        name: of the data set, such as `mnist` or `cmaterdb/bangla`.
+        data_dir: of the prepared data; `~/tensorflow_datasets` where it is None.
+        download_dir: of the files as downloaded; `<data_dir>/downloads` where it is None.
+
+    Raises:
+        InputError: tfds does not know the data set, or cannot write or read it.
+        MissingData: it would have to be downloaded and cannot be.
+    """
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        raise InputError(f"data set {name}: {str(error).splitlines()[0]}") from error
+    if download_dir is None:
+        download_dir = pathlib.Path(builder.data_dir_root) / "downloads"
+    elif not pathlib.Path(download_dir).is_dir():
+        raise InputError(f"--download-dir: there is no folder {download_dir}")
+    try:
+        # Archives are unpacked elsewhere, so that nothing is written where everything is in place.
+        with (
+            tempfile.TemporaryDirectory() as unpacked,
+            downloads_that_begin(name, download_dir),
+        ):
+            builder.download_and_prepare(
+                download_dir=download_dir,
+                download_config=tfds.download.DownloadConfig(
+                    extract_dir=unpacked, try_download_gcs=False
+                ),
+            )
+    except (OSError, tfds.download.DownloadError) as error:
+        raise MissingData(f"data set {name}: {error}") from error
+    return builder

@@ -1,0 +1,72 @@
+"""Pictures of a run, as matplotlib figures; nothing is shown on a screen."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import confusion_matrix
+
+TRAIN, VALIDATION, BEST = "tab:blue", "tab:orange", "0.5"
+
+
+def curves(history, best, figure, title, baseline=None):
+    """Loss and figure of merit by epoch.
+
+    Args:
+        history: `{name: one value an epoch}` as `fit` logs it.
+        best: the epoch, counted from 0, whose weights are kept.
+        figure: the metric drawn beside the loss.
+        title: of the picture.
+        baseline: `(name, figure)`, drawn as a line.
+    """
+    epochs = range(1, len(history["loss"]) + 1)
+    picture = Figure(figsize=(10, 4), layout="constrained")
+    picture.suptitle(title)
+    for axes, name in zip(picture.subplots(1, 2), ("loss", figure), strict=True):
+        axes.plot(epochs, history[name], "o-", ms=3, color=TRAIN, label="training")
+        axes.plot(epochs, history[f"val_{name}"], "o-", ms=3, color=VALIDATION, label="validation")
+        axes.axvline(best + 1, color=BEST, ls=":", label=f"kept: epoch {best + 1}")
+        if name == figure and baseline is not None:
+            axes.axhline(baseline[1], color="tab:green", ls="--", label=f"{baseline[0]} (test)")
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    picture.axes[0].set_yscale("log")
+    return picture
+
+
+def predictions(model, data):
+    """Labels and predicted classes of all examples of a pipeline."""
+    labels = np.concatenate([labels for _, labels in data.as_numpy_iterator()])
+    return labels, model.predict(data, verbose=0).argmax(-1)
+
+
+def confusion(labels, predicted, classes, name):
+    """How often each class was taken for each; colors are shares of the row's class."""
+    matrix = confusion_matrix(labels, predicted, labels=range(len(classes)))
+    counts = matrix.sum(1)
+    shares = matrix / np.maximum(counts, 1)[:, None]
+    side = 2.5 + 0.5 * len(classes)
+    picture = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = picture.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in zip(*np.nonzero(matrix), strict=True):
+        color = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, matrix[row, column], ha="center", va="center", color=color)
+    right = int(np.trace(matrix))
+    axes.set(
+        title=f"{name}, test: {right} of {counts.sum()} right ({right / counts.sum():.2%})",
+        xlabel="predicted class",
+        ylabel="class, with its number of examples and the share found",
+        xticks=range(len(classes)),
+        yticks=range(len(classes)),
+        xticklabels=classes,
+        yticklabels=[
+            f"{label}  (n={count}, {share:.0%})"
+            for label, count, share in zip(classes, counts, shares.diagonal(), strict=True)
+        ],
+    )
+    if max(map(len, classes)) > 2:
+        axes.tick_params("x", rotation=45)
+    picture.colorbar(image, label="share of the class", shrink=0.8)
+    return picture

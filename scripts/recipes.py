@@ -1,0 +1,151 @@
+"""The recipes: what is trained on what, and what is measured.
+
+A recipe is one entry of RECIPES. Its functions import what they need when called: TensorFlow takes
+seconds to import, and neither the table of recipes nor a misspelled name should wait for it.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A task: data, model, what to minimize, what to report; then the default settings.
+
+    about: one line for the table.
+    data: `(batch_size, seed, data_dir, download_dir) -> data` with the tf.data pipelines `train`,
+        `validation` and `test`, and whatever the other functions of the recipe look for.
+    model: `(data, dropout, l1, l2, layers) -> keras.Model`.
+    loss, metrics: as `keras.Model.compile` takes them.
+    figure: the metric that the run is judged by.
+    select: the logged value whose best epoch gives the weights that are kept, and `mode`, whether
+        the best is the "min" or the "max".
+    baseline: `(data) -> (its name, its figure on the test part)`: what is reached without learning
+        layers.
+    pictures: `(model, data) -> {file name: matplotlib figure}`, beside the curves.
+    offline: whether the data come with a dependency, or are generated.
+    """
+
+    about: str
+    data: Callable
+    model: Callable
+    loss: object
+    metrics: tuple
+    figure: str
+    baseline: Callable
+    pictures: Callable
+    select: str = "val_loss"
+    mode: str = "min"
+    offline: bool = False
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    dropout: float = 0.25
+    l1: float = 0.0
+    l2: float = 1e-4
+
+
+def images(name):
+    def data(**options):
+        from scripts.data.images import load_images
+
+        return load_images(name, **options)
+
+    return data
+
+
+def convnet(*filters):
+    def model(data, **options):
+        from models.convnet import convnet
+
+        return convnet(data.shape, len(data.classes), filters=filters, **options)
+
+    return model
+
+
+def mlp(*units):
+    def model(data, **options):
+        from models.mlp import mlp
+
+        return mlp(data.shape, len(data.classes), units=units, **options)
+
+    return model
+
+
+def nearest_mean(data):
+    from scripts.baselines import nearest_mean
+
+    return "nearest class mean", nearest_mean(data.train, data.test, len(data.classes))
+
+
+def confusion(model, data):
+    from scripts.plots import confusion, predictions
+
+    return {"confusion.png": confusion(*predictions(model, data.test), data.classes, data.name)}
+
+
+image_classification = functools.partial(
+    Recipe,
+    loss="sparse_categorical_crossentropy",
+    metrics=("accuracy",),
+    figure="accuracy",
+    baseline=nearest_mean,
+    pictures=confusion,
+)
+
+RECIPES = {
+    "digits-convnet": image_classification(
+        about="handwritten digits 8x8 (1797 images, from scikit-learn), convolutional net",
+        data=images("digits"),
+        model=convnet(32, 64),
+        offline=True,
+        epochs=40,
+        batch_size=32,
+    ),
+    "digits-mlp": image_classification(
+        about="handwritten digits 8x8 (1797 images, from scikit-learn), multi-layer perceptron",
+        data=images("digits"),
+        model=mlp(128, 64),
+        offline=True,
+        epochs=40,
+        batch_size=32,
+    ),
+    "mnist-convnet": image_classification(
+        about="handwritten digits 28x28 (70,000 images), convolutional net",
+        data=images("mnist"),
+        model=convnet(32, 64),
+        epochs=10,
+        batch_size=128,
+    ),
+    "fashion-mnist-convnet": image_classification(
+        about="articles of clothing 28x28 (70,000 images), convolutional net",
+        data=images("fashion_mnist"),
+        model=convnet(32, 64),
+        epochs=15,
+        batch_size=128,
+    ),
+    "cifar10-convnet": image_classification(
+        about="animals and vehicles 32x32 in color (60,000 images), convolutional net",
+        data=images("cifar10"),
+        model=convnet(32, 64, 128),
+        epochs=30,
+        batch_size=128,
+    ),
+    "bangla-convnet": image_classification(
+        about="handwritten Bangla numerals 32x32 in color (6000 images), convolutional net",
+        data=images("cmaterdb/bangla"),
+        model=convnet(32, 64, 128),
+        epochs=20,
+    ),
+}
+
+
+def table():
+    """The recipes as lines of text."""
+    width = max(map(len, RECIPES))
+    lines = [f"{'recipe':{width}}  {'epochs':>6}  {'data':8}  about"]
+    for name, recipe in RECIPES.items():
+        source = "bundled" if recipe.offline else "download"
+        lines.append(f"{name:{width}}  {recipe.epochs:6}  {source:8}  {recipe.about}")
+    return "\n".join(lines)

@@ -1,0 +1,97 @@
+"""Run folders: written whole or not at all, and read back.
+
+recipe.json    the recipe's name, all settings, versions, device
+history.csv    one line an epoch          curves.png    the same, drawn
+metrics.json   figures on test and validation, parameters, seconds
+model.keras    the model, to train on     saved_model/  the model, to serve without this package
+"""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+
+from scripts.command import InputError
+
+PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "custom_layers")
+
+
+@contextlib.contextmanager
+def new_run(folder, overwrite=False):
+    """Yield a temporary folder beside `folder`, which takes its place if all goes well."""
+    folder = pathlib.Path(folder)
+    if folder.exists():
+        if not overwrite:
+            raise InputError(
+                f"{folder} exists: --overwrite replaces it, --output names another folder"
+            )
+        if not (folder / "recipe.json").is_file():
+            raise InputError(f"{folder} is no run, so --overwrite does not replace it")
+    partial = folder.parent / f".{folder.name}.{os.getpid()}"
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder.parent} ({error.strerror}): --output names another folder"
+        ) from error
+    try:
+        yield partial
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_run(folder):
+    """What `recipe.json` of a run says."""
+    folder = pathlib.Path(folder)
+    try:
+        run = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+        assert {"recipe", "settings"} <= run.keys()
+        assert (folder / "model.keras").is_file()
+    except (OSError, ValueError, AttributeError, AssertionError) as error:
+        raise InputError(
+            f"{folder} is no run: expected a folder that `python -m scripts.train` wrote"
+        ) from error
+    return run
+
+
+def load_model(folder):
+    """The trained model of a run."""
+    import keras
+
+    import custom_layers  # noqa: F401  (Keras finds the classes of imported packages)
+
+    return keras.models.load_model(pathlib.Path(folder) / "model.keras")
+
+
+def write_json(path, content):
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def versions():
+    """Of Python and of the packages that a result may depend on."""
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def device():
+    """The accelerators in words, or the processor and how many cores this process may use."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        names = [tf.config.experimental.get_device_details(gpu)["device_name"] for gpu in gpus]
+        return ", ".join(names)
+    name = platform.machine()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
+        models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+        name = models[0] if models else name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores"
