@@ -1,5 +1,6 @@
 # make setup    prepares .venv                      make test     passes the tests
 # make train    trains the default recipe           make lint     checks the style
+# make fuzz     ten minutes of random arguments against Keras
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -8,7 +9,7 @@ PY := .venv/bin/python
 unexport PYTHONDONTWRITEBYTECODE
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup train test lint format clean
+.PHONY: setup train test fuzz lint format clean
 
 setup: .venv/installed
 
@@ -22,6 +23,9 @@ train: setup
 
 test: setup
 	$(PY) -m pytest -n auto --dist worksteal
+
+fuzz: setup
+	$(PY) -m pytest -n auto tests/test_fuzz.py --hypothesis-profile=long
 
 lint: setup
 	$(PY) -m ruff check .
