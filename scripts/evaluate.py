@@ -19,7 +19,9 @@ def main(arguments=None):
         for key in ("data_dir", "download_dir"):
             settings[key] = getattr(options, key) or settings[key]
         data = load_data(recipe, settings)
-        figures = runs.load_model(options.run).evaluate(data.test, return_dict=True, verbose=0)
+        model = runs.load_model(options.run)
+        figures = model.evaluate(data.test, return_dict=True, verbose=0)
+        figures |= recipe.measure(model, data)
         recorded = json.loads((pathlib.Path(options.run) / "metrics.json").read_text())["test"]
         for name, value in figures.items():
             print(f"test {name} {value:.6f} (recorded: {recorded[name]:.6f})")

@@ -4,46 +4,9 @@ A recipe is one entry of RECIPES. Its functions import what they need when calle
 seconds to import, and neither the table of recipes nor a misspelled name should wait for it.
 """
 
-import dataclasses
 import functools
-from collections.abc import Callable
 
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """A task: data, model, what to minimize, what to report; then the default settings.
-
-    about: one line for the table.
-    data: `(batch_size, seed, data_dir, download_dir) -> data` with the tf.data pipelines `train`,
-        `validation` and `test`, and whatever the other functions of the recipe look for.
-    model: `(data, dropout, l1, l2, layers) -> keras.Model`.
-    loss, metrics: as `keras.Model.compile` takes them.
-    figure: the metric that the run is judged by.
-    select: the logged value whose best epoch gives the weights that are kept, and `mode`, whether
-        the best is the "min" or the "max".
-    baseline: `(data) -> (its name, its figure on the test part)`: what is reached without learning
-        layers.
-    pictures: `(model, data) -> {file name: matplotlib figure}`, beside the curves.
-    offline: whether the data come with a dependency, or are generated.
-    """
-
-    about: str
-    data: Callable
-    model: Callable
-    loss: object
-    metrics: tuple
-    figure: str
-    baseline: Callable
-    pictures: Callable
-    select: str = "val_loss"
-    mode: str = "min"
-    offline: bool = False
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    dropout: float = 0.25
-    l1: float = 0.0
-    l2: float = 1e-4
+from scripts.recipe import Recipe
 
 
 def images(name):

@@ -25,6 +25,7 @@ def parse(arguments):
     parser.add_argument("--seed", type=command.seed, default=0, help="of everything random")
     parser.add_argument("--output", help="run folder (default: runs/RECIPE/SEED)")
     parser.add_argument("--overwrite", action="store_true", help="replace that run folder")
+    parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard's logs too")
     parser.add_argument("--data-dir", help="prepared data (default: ~/tensorflow_datasets)")
     parser.add_argument("--download-dir", help="files as downloaded (default: below --data-dir)")
     parser.add_argument(
@@ -87,13 +88,16 @@ def train(name, settings, folder):
     keep_best = keras.callbacks.EarlyStopping(
         recipe.select, mode=recipe.mode, patience=epochs, restore_best_weights=True
     )
+    callbacks = [keep_best, keras.callbacks.TerminateOnNaN()]
+    if settings.get("tensorboard"):
+        callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard"))
     start = time.perf_counter()
     history = model.fit(
         data.train,
         validation_data=data.validation,
         epochs=epochs,
         shuffle=False,  # the pipeline does it
-        callbacks=[keep_best, keras.callbacks.TerminateOnNaN()],
+        callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,
     ).history
     seconds = time.perf_counter() - start
@@ -105,7 +109,10 @@ def train(name, settings, folder):
 
     baseline = recipe.baseline(data)
     metrics = {
-        "test": model.evaluate(data.test, return_dict=True, verbose=0),
+        "test": {
+            **model.evaluate(data.test, return_dict=True, verbose=0),
+            **recipe.measure(model, data),
+        },
         "validation": model.evaluate(data.validation, return_dict=True, verbose=0),
         "baseline": {"name": baseline[0], recipe.figure: baseline[1]},
         "best_epoch": keep_best.best_epoch + 1,
@@ -114,9 +121,13 @@ def train(name, settings, folder):
     }
     pictures = recipe.pictures(model, data)
     title = f"{name}, seed {settings['seed']}"
+    # A figure that is only measured at the end has no curve: the first of Keras's metrics has.
+    drawn = recipe.figure if recipe.figure in history else model.metrics_names[-1]
     pictures["curves.png"] = plots.curves(
-        history, keep_best.best_epoch, recipe.figure, title, baseline
+        history, keep_best.best_epoch, drawn, title, baseline if drawn == recipe.figure else None
     )
+    for file, text in recipe.files(data).items():
+        (folder / file).write_text(text, encoding="utf-8")
     for file, picture in pictures.items():
         picture.savefig(folder / file, dpi=120)
     write_history(folder / "history.csv", history)

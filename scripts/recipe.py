@@ -1,0 +1,51 @@
+"""Recipe: what is trained on what, and what is measured."""
+
+import dataclasses
+from collections.abc import Callable
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A task: data, model, what to minimize, what to report; then the default settings.
+
+    about: one line for the table.
+    data: `(batch_size, seed, data_dir, download_dir) -> data` with the tf.data pipelines `train`,
+        `validation` and `test`, and whatever the other functions of the recipe look for.
+    model: `(data, dropout, l1, l2, layers) -> keras.Model`.
+    loss, metrics: as `keras.Model.compile` takes them.
+    figure: the metric that the run is judged by.
+    select: the logged value whose best epoch gives the weights that are kept, and `mode`, whether
+        the best is the "min" or the "max".
+    better: whether a "max" or a "min" of the figure is sought.
+    measure: `(model, data) -> {name: figure on the test part}` beside what Keras measures.
+    baseline: `(data) -> (its name, its figure on the test part)`: what is reached without learning
+        layers.
+    pictures: `(model, data) -> {file name: matplotlib figure}`, beside the curves.
+    files: `(data) -> {file name: text}`: what else belongs to the run, such as a vocabulary.
+    offline: whether the data come with a dependency, or are generated.
+    """
+
+    about: str
+    data: Callable
+    model: Callable
+    loss: object
+    metrics: tuple
+    figure: str
+    baseline: Callable
+    pictures: Callable
+    better: str = "max"
+    measure: Callable = lambda model, data: {}
+    files: Callable = lambda data: {}
+    select: str = "val_loss"
+    mode: str = "min"
+    offline: bool = False
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    dropout: float = 0.25
+    l1: float = 0.0
+    l2: float = 1e-4
+
+    def beats(self, figure, rival):
+        """Whether `figure` is the better one."""
+        return figure < rival if self.better == "min" else figure > rival
