@@ -22,7 +22,8 @@ def curves(history, best, figure, title, baseline=None):
     picture = Figure(figsize=(10, 4), layout="constrained")
     picture.suptitle(title)
     for axes, name in zip(picture.subplots(1, 2), ("loss", figure), strict=True):
-        axes.plot(epochs, history[name], "o-", ms=3, color=TRAIN, label="training")
+        if name in history:  # some figures are measured on the validation part only
+            axes.plot(epochs, history[name], "o-", ms=3, color=TRAIN, label="training")
         axes.plot(epochs, history[f"val_{name}"], "o-", ms=3, color=VALIDATION, label="validation")
         axes.axvline(best + 1, color=BEST, ls=":", label=f"kept: epoch {best + 1}")
         if name == figure and baseline is not None:

@@ -13,6 +13,9 @@ class Recipe:
         `validation` and `test`, and whatever the other functions of the recipe look for.
     model: `(data, dropout, l1, l2, layers) -> keras.Model`.
     loss, metrics: as `keras.Model.compile` takes them.
+    objective: `(data) -> arguments of compile` that depend on the data, such as a metric that must
+        know the number of classes; they go before `loss` and `metrics`.
+    callbacks: `(data, folder) -> callbacks` of the training, beside those that each run has.
     figure: the metric that the run is judged by.
     select: the logged value whose best epoch gives the weights that are kept, and `mode`, whether
         the best is the "min" or the "max".
@@ -33,6 +36,8 @@ class Recipe:
     figure: str
     baseline: Callable
     pictures: Callable
+    objective: Callable = lambda data: {}
+    callbacks: Callable = lambda data, folder: []
     better: str = "max"
     measure: Callable = lambda model, data: {}
     files: Callable = lambda data: {}

@@ -84,11 +84,16 @@ def train(name, settings, folder):
     falling = keras.optimizers.schedules.CosineDecay(
         settings["learning_rate"], epochs * int(data.train.cardinality())
     )
-    model.compile(keras.optimizers.Adam(falling), recipe.loss, metrics=list(recipe.metrics))
+    objective = {"loss": recipe.loss, "metrics": list(recipe.metrics), **recipe.objective(data)}
+    model.compile(keras.optimizers.Adam(falling), **objective)
     keep_best = keras.callbacks.EarlyStopping(
         recipe.select, mode=recipe.mode, patience=epochs, restore_best_weights=True
     )
-    callbacks = [keep_best, keras.callbacks.TerminateOnNaN()]
+    callbacks = [  # the recipe's first: the others see what these log
+        *recipe.callbacks(data, folder),
+        keep_best,
+        keras.callbacks.TerminateOnNaN(),
+    ]
     if settings.get("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard"))
     start = time.perf_counter()
@@ -122,7 +127,7 @@ def train(name, settings, folder):
     pictures = recipe.pictures(model, data)
     title = f"{name}, seed {settings['seed']}"
     # A figure that is only measured at the end has no curve: the first of Keras's metrics has.
-    drawn = recipe.figure if recipe.figure in history else model.metrics_names[-1]
+    drawn = recipe.figure if f"val_{recipe.figure}" in history else model.metrics_names[-1]
     pictures["curves.png"] = plots.curves(
         history, keep_best.best_epoch, drawn, title, baseline if drawn == recipe.figure else None
     )
