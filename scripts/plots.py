@@ -48,7 +48,7 @@ def confusion(labels, predicted, classes, name):
     counts = matrix.sum(1)
     shares = matrix / np.maximum(counts, 1)[:, None]
     side = 2.5 + 0.5 * len(classes)
-    picture = Figure(figsize=(side + 1, side), layout="constrained")
+    picture = Figure(figsize=(side + 2, side), layout="constrained")
     axes = picture.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in zip(*np.nonzero(matrix), strict=True):
@@ -58,7 +58,7 @@ def confusion(labels, predicted, classes, name):
     axes.set(
         title=f"{name}, test: {right} of {counts.sum()} right ({right / counts.sum():.2%})",
         xlabel="predicted class",
-        ylabel="class, with its number of examples and the share found",
+        ylabel="true class (how many, share found)",
         xticks=range(len(classes)),
         yticks=range(len(classes)),
         xticklabels=classes,
@@ -69,5 +69,5 @@ def confusion(labels, predicted, classes, name):
     )
     if max(map(len, classes)) > 2:
         axes.tick_params("x", rotation=45)
-    picture.colorbar(image, label="share of the class", shrink=0.8)
+    picture.colorbar(image, label="share of the true class")
     return picture

@@ -1,0 +1,1 @@
+"""The tfds builder `daily_min_temperatures`."""

@@ -1,0 +1,108 @@
+"""Training on several devices (`mirrored`) or machines (`multiworker`) with tf.distribute.
+
+One process a machine. `TF_CONFIG` tells each which one it is, as on Kubernetes, Vertex AI or Slurm:
+
+    TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:5000", "10.0.0.2:5000"]},
+                "task": {"type": "worker", "index": 0}}'
+
+The batch size is the global one: each replica takes its share of every batch. Only the first worker
+(the chief) writes files. TensorFlow's servers listen on all interfaces and ask nobody who they are:
+run them in a network of your own.
+"""
+
+import json
+import os
+
+from scripts import command
+
+STRATEGIES = ("none", "mirrored", "multiworker")
+
+
+def task():
+    """(index of this worker, number of workers), from TF_CONFIG; (0, 1) without it."""
+    text = os.environ.get("TF_CONFIG", "")
+    if not text:
+        return 0, 1
+    try:
+        config = json.loads(text)
+        workers, own = config["cluster"]["worker"], config["task"]
+        index = int(own["index"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise command.InputError(f"TF_CONFIG is not as expected: {error!r} in {text}") from error
+    if own.get("type") != "worker" or not 0 <= index < len(workers):
+        raise command.InputError(
+            f"TF_CONFIG must name a task of type worker with an index below {len(workers)}, "
+            f"got {own}"
+        )
+    return index, len(workers)
+
+
+def make_strategy(name):
+    """The strategy of that name. To be called before anything else of TensorFlow."""
+    import tensorflow as tf
+
+    if name == "mirrored":
+        devices = [d.name for d in tf.config.list_logical_devices("GPU")]
+        devices = devices or [d.name for d in tf.config.list_logical_devices("CPU")]
+        # Without NCCL (CPU devices) gradients are summed on the first device.
+        across = None if "GPU" in devices[0] else tf.distribute.ReductionToOneDevice()
+        return tf.distribute.MirroredStrategy(devices, cross_device_ops=across)
+    if name == "multiworker":
+        if not os.environ.get("TF_CONFIG"):
+            raise command.InputError("--strategy multiworker needs the variable TF_CONFIG")
+        task()  # a clear error instead of a hanging server
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def shard(dataset):
+    """Let each worker read its own part of each global batch.
+
+    DATA is the only policy that is right here: AUTO fails on data sets of one file, OFF lets all
+    workers train on the same part.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options)
+
+
+def mend_fit(model, strategy, dataset):
+    """Make `fit` and `evaluate` of a compiled model work under MultiWorkerMirroredStrategy.
+
+    Keras 3 reduces the logs of a step along an axis that scalars do not have (keras#20585), and
+    builds the model from a batch that it reduces over workers of which each waits for the other
+    (keras#20329). Logs of shape (1,), and shapes in place of a batch, avoid both.
+    """
+    import tensorflow as tf
+
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
+
+    def with_axis(step):
+        return lambda data: tf.nest.map_structure(lambda v: tf.reshape(v, (1,)), step(data))
+
+    model.train_step = with_axis(model.train_step)
+    model.test_step = with_axis(model.test_step)
+    with strategy.scope():
+        model._symbolic_build(data_batch=dataset.element_spec)
+    model._maybe_symbolic_build = lambda **_: None
+
+
+def broadcast(strategy, values):
+    """The chief's values of arrays of the same shapes on all workers."""
+    import tensorflow as tf
+
+    chief = task()[0] == 0
+
+    @tf.function
+    def share(values):
+        def own():
+            here = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+            return [tf.where(here and chief, v, tf.zeros_like(v)) for v in values]
+
+        parts = strategy.run(own)
+        return [strategy.reduce("SUM", part, axis=None) for part in parts]
+
+    return [v.numpy() for v in share([tf.convert_to_tensor(v) for v in values])]
