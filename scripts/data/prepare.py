@@ -6,6 +6,7 @@ have to be downloaded is asked for once. A file in the download folder, or in it
 """
 
 import contextlib
+import importlib
 import pathlib
 import tempfile
 import threading
@@ -14,7 +15,6 @@ import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager
 
-import scripts.data.digits.digits_dataset_builder  # noqa: F401  (tfds knows it once imported)
 from scripts.command import InputError
 
 SECONDS = 5  # that a host has for its first answer
@@ -76,13 +76,17 @@ def prepare(name, data_dir=None, download_dir=None):
         InputError: tfds does not know the data set, or cannot write or read it.
         MissingData: it would have to be downloaded and cannot be.
     """
+    given = download_dir is not None
+    own = name.partition("/")[0]
+    if own.isidentifier() and (pathlib.Path(__file__).parent / own).is_dir():
+        # tfds knows the builders of this project once they are imported.
+        importlib.import_module(f"scripts.data.{own}.{own}_dataset_builder")
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         raise InputError(f"data set {name}: {str(error).splitlines()[0]}") from error
-    if download_dir is None:
-        download_dir = pathlib.Path(builder.data_dir_root) / "downloads"
-    elif not pathlib.Path(download_dir).is_dir():
+    download_dir = pathlib.Path(download_dir or pathlib.Path(builder.data_dir_root) / "downloads")
+    if given and not download_dir.is_dir():
         raise InputError(f"--download-dir: there is no folder {download_dir}")
     try:
         # Archives are unpacked elsewhere, so that nothing is written where everything is in place.
@@ -93,7 +97,9 @@ def prepare(name, data_dir=None, download_dir=None):
             builder.download_and_prepare(
                 download_dir=download_dir,
                 download_config=tfds.download.DownloadConfig(
-                    extract_dir=unpacked, try_download_gcs=False
+                    extract_dir=unpacked,
+                    manual_dir=None if (download_dir / "manual").is_dir() else download_dir,
+                    try_download_gcs=False,
                 ),
             )
     except (OSError, tfds.download.DownloadError) as error:
