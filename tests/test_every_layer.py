@@ -49,6 +49,16 @@ class Row:
 
 ROWS = {
     "Dense": Row(lambda **k: custom_layers.Dense(3, activation="tanh", **k), normal(4, 5)),
+    "Dropout": Row(lambda **k: custom_layers.Dropout(0.5, **k), normal(4, 5), (1,)),
+    "SpatialDropout1D": Row(
+        lambda **k: custom_layers.SpatialDropout1D(0.5, **k), normal(4, 5, 3), (1,)
+    ),
+    "SpatialDropout2D": Row(
+        lambda **k: custom_layers.SpatialDropout2D(0.5, **k), normal(4, 5, 2, 3), (1, 2)
+    ),
+    "SpatialDropout3D": Row(
+        lambda **k: custom_layers.SpatialDropout3D(0.5, **k), normal(2, 3, 2, 3, 4), (1, 2, 3)
+    ),
 }
 
 
