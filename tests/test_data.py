@@ -47,11 +47,8 @@ def test_split_of_digits_is_fixed():
         "validation": 179,
         "test": 359,
     }
-    assert [part[:4] for part in indices.values()] == [
-        [0, 1, 2, 4],
-        [5, 16, 22, 26],
-        [3, 7, 13, 19],
-    ]
+    first = [[0, 1, 2, 4], [5, 16, 22, 26], [3, 7, 13, 19]]
+    assert [part[:4] for part in indices.values()] == first
     for part in indices.values():
         shares = np.bincount(target[part]) / len(part)
         assert np.abs(shares - 0.1).max() < 0.006
