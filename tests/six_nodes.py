@@ -1,0 +1,29 @@
+"""A graph of six nodes with everything awkward: a repeated edge, a loop, an isolated node, padding.
+
+    0 <-> 1     2 -> 2     3 -> 1 twice     0 -> 3     2 -> 0     4 -> 0     5 alone, 4 and 2 only send
+"""
+
+import numpy as np
+
+NODES = np.random.default_rng(6).standard_normal((6, 4))
+EDGES = np.array([[0, 1], [1, 0], [2, 2], [3, 1], [3, 1], [0, 3], [2, 0], [4, 0]])
+WEIGHTS = np.random.default_rng(7).uniform(0.5, 1.5, len(EDGES))
+PADDED_EDGES = np.insert(EDGES, [0, 3, 3, 8], [[-1, -1], [-1, 2], [4, -3], [-1, -1]], axis=0)
+PADDED_WEIGHTS = np.insert(WEIGHTS, [0, 3, 3, 8], [5.0, 6.0, 7.0, 8.0])
+
+
+def dense(edges=EDGES, weights=None, size=6):
+    """The matrix A, A[t, s] = Σ of the weights of the edges from s to t."""
+    matrix = np.zeros((size, size))
+    for i, (s, t) in enumerate(edges):
+        matrix[t, s] += 1 if weights is None else weights[i]
+    return matrix
+
+
+def randomized(layer, inputs):
+    """The layer, built, with weights that are neither zeros nor ones."""
+    layer(inputs)
+    rng = np.random.default_rng(8)
+    for weight in layer.trainable_weights:
+        weight.assign(rng.standard_normal(weight.shape))
+    return layer
