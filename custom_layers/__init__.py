@@ -6,6 +6,7 @@ from custom_layers.dropout import Dropout as Dropout
 from custom_layers.dropout import SpatialDropout1D as SpatialDropout1D
 from custom_layers.dropout import SpatialDropout2D as SpatialDropout2D
 from custom_layers.dropout import SpatialDropout3D as SpatialDropout3D
+from custom_layers.layer_norm import LayerNormalization as LayerNormalization
 from custom_layers.regularizers import L1 as L1
 from custom_layers.regularizers import L1L2 as L1L2
 from custom_layers.regularizers import L2 as L2

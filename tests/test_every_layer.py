@@ -49,6 +49,12 @@ class Row:
 
 ROWS = {
     "Dense": Row(lambda **k: custom_layers.Dense(3, activation="tanh", **k), normal(4, 5)),
+    "LayerNormalization": Row(
+        lambda **k: custom_layers.LayerNormalization(**k), normal(4, 3, 5), free_axes=(1,)
+    ),
+    "LayerNormalization over time": Row(
+        lambda **k: custom_layers.LayerNormalization(axis=1, **k), normal(4, 3, 5)
+    ),
     "Dropout": Row(lambda **k: custom_layers.Dropout(0.5, **k), normal(4, 5), (1,)),
     "SpatialDropout1D": Row(
         lambda **k: custom_layers.SpatialDropout1D(0.5, **k), normal(4, 5, 3), (1,)

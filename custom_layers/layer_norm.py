@@ -1,0 +1,166 @@
+"""LayerNormalization: brings the features of each position to mean 0 and variance 1.
+
+    μ = 1/F Σ_f x        σ⁻¹ = (1/F Σ_f (x - μ)² + ε)^(-1/2)        x (N, F)   μ, σ⁻¹ (N, 1)
+    x̂ = (x - μ) σ⁻¹      y = x̂ γ + β                                γ, β (F,)  y (N, F)
+
+Backward, given dy = dL/dy:
+
+    dβ = Σ_n dy          dγ = Σ_n dy x̂
+    dx = σ⁻¹ (dy γ - 1/F Σ_f dy γ - x̂ 1/F Σ_f dy γ x̂)
+
+The two sums in dx are what flows back through μ and σ: dx has mean 0, and no part along x̂. With
+`rms_scaling`, x̂ = x σ⁻¹: the first of the two sums is gone, and x̂ in the second becomes (x - μ) σ⁻¹
+outside the sum, x σ⁻¹ inside it.
+
+Ba, Kiros & Hinton, Layer normalization, arXiv:1607.06450.
+"""
+
+import warnings
+
+import keras
+import tensorflow as tf
+
+from custom_layers.base import Layer
+from custom_layers.gradients import with_backward
+
+
+def layer_norm_forward(x, gamma, beta, *, epsilon, rms_scaling=False):
+    """x (N, F), gamma and beta (F,) or None -> y (N, F), float32 where x has 16 bits."""
+    wide = tf.cast(x, tf.float32) if x.dtype.size < 4 else x
+    mean = tf.reduce_mean(wide, 1, keepdims=True)  # (N, 1)
+    centered = wide - mean
+    istd = tf.math.rsqrt(tf.reduce_mean(tf.square(centered), 1, keepdims=True) + epsilon)
+    y = (wide if rms_scaling else centered) * istd
+    if gamma is not None:
+        y *= gamma
+    if beta is not None:
+        y += beta
+    return y, (x, gamma, mean, istd)
+
+
+def layer_norm_backward(dy, cache, *, epsilon, rms_scaling=False):
+    # Sums are written as matrix products, one pass over the memory where product and sum are three:
+    # Σ_f dy γ is dy times the column γ, Σ_n dy x̂ is the row σ⁻¹ times dy (x - μ).
+    x, gamma, mean, istd = cache
+    wide = tf.cast(x, dy.dtype)
+    centered = wide - mean
+    features = tf.shape(dy)[1]
+    row = tf.ones((1, features), dy.dtype) if gamma is None else gamma[tf.newaxis]
+    row /= tf.cast(features, dy.dtype)  # γ / F (1, F)
+    product = dy * (wide if rms_scaling else centered)
+    dx = dy if gamma is None else dy * gamma
+    dx -= centered * (istd * istd * tf.matmul(product, row, transpose_b=True))
+    if not rms_scaling:
+        dx -= tf.matmul(dy, row, transpose_b=True)
+    dgamma = tf.matmul(istd, product, transpose_a=True)[0]
+    dbeta = tf.matmul(tf.ones_like(istd), dy, transpose_a=True)[0]
+    return tf.cast(dx * istd, x.dtype), dgamma, dbeta
+
+
+layer_norm = with_backward(layer_norm_forward, layer_norm_backward)
+
+
+@keras.saving.register_keras_serializable(package="custom_layers")
+class LayerNormalization(Layer):
+    """Normalizes over `axis` at each position of the other axes: `(x - μ) / √(σ² + ε) γ + β`.
+
+    Input and output of any equal shape. Weights `gamma` and `beta`, with the sizes of the axes in
+    `axis`. Statistics are computed in float32 at least. Arguments are those of
+    `keras.layers.LayerNormalization`, and, as there, `rms_scaling=True` is deprecated: it divides x
+    by the standard deviation, not by the root mean square, and has no `beta`.
+
+    Raises:
+        TypeError: `axis` is neither an integer nor a list or tuple.
+        ValueError: an axis is out of bounds, or has no static size and yet a weight.
+    """
+
+    def __init__(
+        self,
+        axis=-1,
+        epsilon=1e-3,
+        center=True,
+        scale=True,
+        beta_initializer="zeros",
+        gamma_initializer="ones",
+        beta_regularizer=None,
+        gamma_regularizer=None,
+        beta_constraint=None,
+        gamma_constraint=None,
+        **kwargs,
+    ):
+        rms_scaling = kwargs.pop("rms_scaling", False)
+        if rms_scaling:
+            warnings.warn(
+                "You passed `rms_scaling=True`, which is deprecated: it scales the input by the "
+                "standard deviation, not by the root mean square. Use "
+                "`keras.layers.RMSNormalization` instead.",
+                stacklevel=2,
+            )
+        super().__init__(**kwargs)
+        if not isinstance(axis, (int, list, tuple)):
+            raise TypeError(
+                "Expected an int or a list/tuple of ints for the argument 'axis', "
+                f"but received: {axis!r}"
+            )
+        self.axis = axis if isinstance(axis, int) else list(axis)
+        self.epsilon = epsilon
+        self.center = center
+        self.scale = scale
+        self.rms_scaling = rms_scaling
+        self.set_knobs("beta", beta_initializer, beta_regularizer, beta_constraint)
+        self.set_knobs("gamma", gamma_initializer, gamma_regularizer, gamma_constraint)
+        self.supports_masking = True
+        self.autocast = False  # a float32 input of a 16 bit layer is not rounded before the sums
+
+    def build(self, input_shape):
+        self.compute_output_shape(input_shape)
+        # As in Keras, the config of a built layer has the sorted list.
+        self.axis = [self.axis] if isinstance(self.axis, int) else sorted(self.axis)
+        shape = tuple(input_shape[axis] for axis in self.axis)
+        self.gamma = self.beta = None
+        if (self.scale or self.center) and None in shape:
+            raise ValueError(
+                f"The axes {self.axis} of the input of LayerNormalization must have known sizes. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        if self.scale or self.rms_scaling:
+            self.gamma = self.add_weight(
+                name="gamma", shape=shape, autocast=False, **self.knobs("gamma")
+            )
+        if self.center and not self.rms_scaling:
+            self.beta = self.add_weight(
+                name="beta", shape=shape, autocast=False, **self.knobs("beta")
+            )
+
+    def call(self, inputs):
+        x = inputs if inputs.dtype.is_floating else tf.cast(inputs, self.compute_dtype)
+        # The normalized axes go last and become one: (N, F). Mostly they are last already.
+        rank = x.shape.rank
+        axes = sorted(axis % rank for axis in self.axis)
+        order = [axis for axis in range(rank) if axis not in axes] + axes
+        moved = x if order == list(range(rank)) else tf.transpose(x, order)
+        features = moved.shape[rank - len(axes) :].num_elements()
+        if features is None:
+            features = tf.reduce_prod(tf.shape(moved)[rank - len(axes) :])
+        rows = tf.reshape(moved, (-1, features))
+
+        wide = tf.float32 if x.dtype.size < 4 else x.dtype
+        gamma, beta = (
+            None if weight is None else tf.cast(tf.reshape(weight, (-1,)), wide)
+            for weight in (self.gamma, self.beta)
+        )
+        y = layer_norm(rows, gamma, beta, epsilon=self.epsilon, rms_scaling=self.rms_scaling)
+        y = tf.reshape(tf.cast(y, self.compute_dtype), tf.shape(moved))
+        return y if moved is x else tf.transpose(y, [order.index(axis) for axis in range(rank)])
+
+    def compute_output_shape(self, input_shape):
+        for axis in [self.axis] if isinstance(self.axis, int) else self.axis:
+            if not -len(input_shape) <= axis < len(input_shape):
+                raise ValueError(
+                    f"Axis {axis} is out of bounds for input shape {input_shape}. "
+                    f"Received: axis={self.axis}"
+                )
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rms_scaling": self.rms_scaling}
