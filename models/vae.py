@@ -1,7 +1,7 @@
 """vae: a variational autoencoder, which can also invent images.
 
     encoder   image -> mean m and log variance v of a normal distribution for each latent number
-    sample    z = m + exp(v / 2) e,   e ~ N(0, 1)                            (in training; else z = m)
+    sample    z = m + exp(v / 2) e,   e ~ N(0, 1)                      (in training; else z = m)
     decoder   z -> image;   an invented image is that of a z ~ N(0, 1)
 
     loss      reconstruction + KL,   KL(N(m, exp v) | N(0, 1)) = ½ Σ (m² + exp v - v - 1)

@@ -1,7 +1,21 @@
 """Recipe: what is trained on what, and what is measured."""
 
 import dataclasses
+import importlib
 from collections.abc import Callable
+
+
+def later(module, name, *arguments, **options):
+    """The function `name` of a module that is imported when the function is called.
+
+    It is called with `arguments` before the given ones, and with `options` too.
+    """
+
+    def call(*given, **more):
+        function = getattr(importlib.import_module(module), name)
+        return function(*arguments, *given, **options, **more)
+
+    return call
 
 
 @dataclasses.dataclass(frozen=True)

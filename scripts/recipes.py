@@ -6,16 +6,8 @@ seconds to import, and neither the table of recipes nor a misspelled name should
 
 import functools
 
+from scripts.image_recipes import IMAGE_RECIPES, confusion, images, with_classes
 from scripts.recipe import Recipe
-
-
-def images(name):
-    def data(**options):
-        from scripts.data.images import load_images
-
-        return load_images(name, **options)
-
-    return data
 
 
 def convnet(*filters):
@@ -40,12 +32,6 @@ def nearest_mean(data):
     from scripts.baselines import nearest_mean
 
     return "nearest class mean", nearest_mean(data.train, data.test, len(data.classes))
-
-
-def confusion(model, data):
-    from scripts.plots import confusion, predictions
-
-    return {"confusion.png": confusion(*predictions(model, data.test), data.classes, data.name)}
 
 
 image_classification = functools.partial(
@@ -74,6 +60,14 @@ RECIPES = {
         epochs=40,
         batch_size=32,
     ),
+    "digits-resnet": image_classification(
+        about="handwritten digits 8x8 (1797 images, from scikit-learn), residual net",
+        data=images("digits"),
+        model=with_classes("resnet", filters=(16, 32, 64)),
+        offline=True,
+        epochs=40,
+        batch_size=32,
+    ),
     "mnist-convnet": image_classification(
         about="handwritten digits 28x28 (70,000 images), convolutional net",
         data=images("mnist"),
@@ -95,12 +89,27 @@ RECIPES = {
         epochs=30,
         batch_size=128,
     ),
+    "mnist-resnet": image_classification(
+        about="handwritten digits 28x28 (70,000 images), residual net",
+        data=images("mnist"),
+        model=with_classes("resnet", filters=(16, 32, 64)),
+        epochs=10,
+        batch_size=128,
+    ),
+    "cifar10-resnet": image_classification(
+        about="animals and vehicles 32x32 in color (60,000 images), residual net",
+        data=images("cifar10"),
+        model=with_classes("resnet", filters=(32, 64, 128), blocks=3),
+        epochs=60,
+        batch_size=128,
+    ),
     "bangla-convnet": image_classification(
         about="handwritten Bangla numerals 32x32 in color (6000 images), convolutional net",
         data=images("cmaterdb/bangla"),
         model=convnet(32, 64, 128),
         epochs=20,
     ),
+    **IMAGE_RECIPES,
 }
 
 

@@ -19,10 +19,19 @@ from scripts.command import InputError
 PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "custom_layers")
 
 
+def unfinished(folder):
+    """Where a run is written until it is whole: beside its folder, hidden."""
+    folder = pathlib.Path(folder)
+    return folder.parent / f".{folder.name}.unfinished"
+
+
 @contextlib.contextmanager
 def new_run(folder, overwrite=False):
-    """Yield a temporary folder beside `folder`, which takes its place if all goes well."""
-    folder = pathlib.Path(folder)
+    """Yield the folder of an unfinished run, which becomes `folder` if all goes well.
+
+    After an interruption it stays, if there is a checkpoint to resume from.
+    """
+    folder, partial = pathlib.Path(folder), unfinished(folder)
     if folder.exists():
         if not overwrite:
             raise InputError(
@@ -30,20 +39,46 @@ def new_run(folder, overwrite=False):
             )
         if not (folder / "recipe.json").is_file():
             raise InputError(f"{folder} is no run, so --overwrite does not replace it")
-    partial = folder.parent / f".{folder.name}.{os.getpid()}"
+    if partial.exists():
+        if not overwrite:
+            raise InputError(
+                f"{folder} was begun and not finished: --resume {folder} goes on with it, "
+                "--overwrite begins anew"
+            )
+        shutil.rmtree(partial)
     try:
         partial.mkdir(parents=True)
     except OSError as error:
         raise InputError(
             f"cannot write to {folder.parent} ({error.strerror}): --output names another folder"
         ) from error
-    try:
+    with _finished(partial, folder):
         yield partial
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def resumed_run(folder):
+    """Yield the folder of an unfinished run that was interrupted."""
+    folder, partial = pathlib.Path(folder), unfinished(folder)
+    if not partial.exists():
+        state = "is finished" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {state}: there is nothing to resume")
+    with _finished(partial, folder):
+        yield partial
+
+
+@contextlib.contextmanager
+def _finished(partial, folder):
+    try:
+        yield
+    except BaseException:
+        if not any(partial.glob("checkpoints/*")):
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def read_run(folder):
@@ -64,7 +99,10 @@ def load_model(folder):
     """The trained model of a run."""
     import keras
 
-    import custom_layers  # noqa: F401  (Keras finds the classes of imported packages)
+    # Keras finds the classes of imported modules only.
+    import custom_layers
+    import models.gan
+    import models.vae  # noqa: F401
 
     return keras.models.load_model(pathlib.Path(folder) / "model.keras")
 

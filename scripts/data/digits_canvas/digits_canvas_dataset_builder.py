@@ -1,4 +1,4 @@
-"""digits_canvas: digits scattered on a canvas, with a class for each pixel and a box for each digit."""
+"""digits_canvas: digits scattered on a canvas, a class for each pixel, a box for each digit."""
 
 import numpy as np
 import tensorflow_datasets as tfds

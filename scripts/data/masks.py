@@ -1,0 +1,65 @@
+"""masks: a segmentation data set of tfds as three tf.data pipelines.
+
+file -> (image, mask) -> cached -> shuffled (training only) -> batched -> image / 255 -> ahead
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from scripts.command import InputError
+from scripts.data.pipelines import pipelines
+from scripts.data.prepare import prepare
+
+
+@dataclasses.dataclass(frozen=True)
+class Masks:
+    """Batches of images `(B, H, W, C)` in [0, 1] with the class of each pixel `(B, H, W)`.
+
+    shape: of one image. classes: their names, the first is the background.
+    """
+
+    name: str
+    train: tf.data.Dataset
+    validation: tf.data.Dataset
+    test: tf.data.Dataset
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+
+
+def load_masks(
+    name, classes, *, batch_size, seed, values=None, size=None, data_dir=None, download_dir=None
+):
+    """The pipelines of a data set that has the features `image` and `segmentation_mask`.
+
+    Args:
+        name: of the tfds data set.
+        classes: names of the classes of pixels.
+        batch_size: of all three parts.
+        seed: of the order of the training part.
+        values: what the mask holds for each class; 0, 1, 2, ... where it is None.
+        size: `(H, W)` that images are scaled to; needed where they are of several sizes.
+        data_dir, download_dir: see `prepare`.
+    """
+    builder = prepare(name, data_dir, download_dir)
+    if not {"image", "segmentation_mask"} <= set(builder.info.features):
+        raise InputError(f"data set {name} has no segmentation masks")
+    height, width, channels = builder.info.features["image"].shape
+    if size is None and None in (height, width):
+        raise InputError(f"data set {name} has images of several sizes: its recipe must give one")
+    height, width = size or (height, width)
+    values = tf.constant(range(len(classes)) if values is None else values, tf.uint8)
+
+    def read(example):
+        image, mask = example["image"], example["segmentation_mask"]
+        if size is not None:
+            image = tf.cast(tf.image.resize(image, size), tf.uint8)
+            mask = tf.image.resize(mask, size, "nearest")
+        return image, tf.argmax(mask == values, -1, tf.int32)
+
+    return Masks(
+        name=name,
+        **pipelines(builder, read, batch_size, seed),
+        shape=(height, width, channels),
+        classes=tuple(classes),
+    )

@@ -1,0 +1,69 @@
+"""videos: any video-classification data set of tfds as three tf.data pipelines.
+
+file -> (video, label) -> cached -> shuffled (training only) -> batched -> video / 255 -> ahead
+"""
+
+import dataclasses
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from scripts.command import InputError
+from scripts.data.pipelines import pipelines
+from scripts.data.prepare import prepare
+
+
+@dataclasses.dataclass(frozen=True)
+class Videos:
+    """Batches of videos `(B, T, H, W, C)` in [0, 1] with labels `(B,)`.
+
+    shape: of one video. classes: their names.
+    """
+
+    name: str
+    train: tf.data.Dataset
+    validation: tf.data.Dataset
+    test: tf.data.Dataset
+    shape: tuple[int, int, int, int]
+    classes: tuple[str, ...]
+
+
+def load_videos(
+    name, *, batch_size, seed, frames=None, size=None, data_dir=None, download_dir=None
+):
+    """The pipelines of a data set that has the features `video` and `label`.
+
+    Args:
+        name: of the tfds data set.
+        batch_size: of all three parts.
+        seed: of the order of the training part.
+        frames: how many frames are taken of each video, evenly spread; needed where videos are of
+            several lengths.
+        size: `(H, W)` that frames are scaled to; needed where they are of several sizes.
+        data_dir, download_dir: see `prepare`.
+    """
+    builder = prepare(name, data_dir, download_dir)
+    video, label = (builder.info.features.get(key) for key in ("video", "label"))
+    if not isinstance(video, tfds.features.Video) or not isinstance(
+        label, tfds.features.ClassLabel
+    ):
+        raise InputError(f"data set {name} is not of videos with one class each")
+    shape = (frames or video.shape[0], *(size or video.shape[1:3]), video.shape[3])
+    if None in shape:
+        raise InputError(f"data set {name} has videos of several sizes: its recipe must give one")
+
+    def read(example):
+        video = example["video"]
+        if frames is not None:
+            last = tf.cast(tf.shape(video)[0] - 1, tf.float32)
+            video = tf.gather(video, tf.cast(tf.linspace(0.0, last, frames), tf.int32))
+        if size is not None:
+            video = tf.cast(tf.image.resize(video, size), tf.uint8)
+        return tf.ensure_shape(video, shape), example["label"]
+
+    return Videos(
+        name=name,
+        **pipelines(builder, read, batch_size, seed),
+        shape=shape,
+        classes=tuple(label.names),
+    )

@@ -1,0 +1,211 @@
+"""The recipes for images and videos that do more, or other things, than naming a class."""
+
+import functools
+
+from scripts.recipe import Recipe, later
+
+
+def images(name):
+    return later("scripts.data.images", "load_images", name)
+
+
+def masks(name, classes, **options):
+    return later("scripts.data.masks", "load_masks", name, classes, **options)
+
+
+def boxes(name, cell, **options):
+    return later("scripts.data.boxes", "load_boxes", name, cell, **options)
+
+
+def videos(name, **options):
+    return later("scripts.data.videos", "load_videos", name, **options)
+
+
+def images_twice(name):
+    return later("scripts.reconstruction", "load", name)
+
+
+def with_classes(name, **fixed):
+    """The function `name` of `models.name`, given the shape and the classes of the data."""
+    make = later(f"models.{name}", name, **fixed)
+    return lambda data, **options: make(data.shape, len(data.classes), **options)
+
+
+def without_classes(name, **fixed):
+    make = later(f"models.{name}", name, **fixed)
+    return lambda data, **options: make(data.shape, **options)
+
+
+def confusion(model, data):
+    from scripts.plots import confusion, predictions
+
+    return {"confusion.png": confusion(*predictions(model, data.test), data.classes, data.name)}
+
+
+segmentation = functools.partial(
+    Recipe,
+    loss=None,
+    metrics=(),
+    objective=later("scripts.segmentation", "objective"),
+    figure="mean_iou",
+    select="val_mean_iou",
+    mode="max",
+    baseline=later("scripts.segmentation", "baseline"),
+    pictures=later("scripts.segmentation", "pictures"),
+)
+detection = functools.partial(
+    Recipe,
+    loss=None,
+    metrics=(),
+    objective=later("scripts.detection", "objective"),
+    callbacks=later("scripts.detection", "callbacks"),
+    measure=later("scripts.detection", "measure"),
+    figure="mean_average_precision",
+    select="val_mean_average_precision",
+    mode="max",
+    baseline=later("scripts.detection", "baseline"),
+    pictures=later("scripts.detection", "pictures"),
+)
+video_classification = functools.partial(
+    Recipe,
+    loss="sparse_categorical_crossentropy",
+    metrics=("accuracy",),
+    figure="accuracy",
+    baseline=later("scripts.baselines", "commonest_class"),
+    pictures=confusion,
+)
+reconstruction = functools.partial(
+    Recipe,
+    loss="binary_crossentropy",
+    metrics=("mse",),
+    figure="mse",
+    better="min",
+    baseline=later("scripts.reconstruction", "baseline"),
+    dropout=0.0,
+    l2=0.0,
+)
+invention = functools.partial(
+    Recipe,
+    loss=None,
+    metrics=(),
+    callbacks=later("scripts.generation", "callbacks"),
+    measure=later("scripts.generation", "measure"),
+    figure="frechet_distance",
+    better="min",
+    select="val_frechet_distance",
+    baseline=later("scripts.generation", "baseline"),
+    pictures=later("scripts.generation", "pictures"),
+    l2=0.0,
+)
+DIGITS = ("background", *map(str, range(10)))
+
+IMAGE_RECIPES = {
+    "canvas-unet": segmentation(
+        about="which pixel belongs to which digit (2200 images, generated), U-Net",
+        data=masks("digits_canvas", DIGITS),
+        model=with_classes("unet", filters=(16, 32, 64)),
+        offline=True,
+        epochs=15,
+        batch_size=32,
+        learning_rate=3e-3,
+    ),
+    "pet-unet": segmentation(
+        about="outlines of cats and dogs 128x128 (7349 photographs), U-Net",
+        data=masks(
+            "oxford_iiit_pet", ("background", "pet", "outline"), values=(2, 1, 3), size=(128, 128)
+        ),
+        model=with_classes("unet", filters=(16, 32, 64, 128)),
+        epochs=30,
+        batch_size=32,
+    ),
+    "canvas-detector": detection(
+        about="boxes around digits (2200 images, generated), single-shot detector",
+        data=boxes("digits_canvas", cell=4),
+        model=with_classes("detector", filters=(32, 64)),
+        offline=True,
+        epochs=20,
+        batch_size=32,
+        learning_rate=3e-3,
+    ),
+    "voc-detector": detection(
+        about="boxes around 20 kinds of things 224x224 (9963 photographs), single-shot detector",
+        data=boxes("voc/2007", cell=16, size=(224, 224)),
+        model=with_classes("detector", filters=(32, 64, 128, 256)),
+        epochs=60,
+        batch_size=32,
+    ),
+    "motion-convnet3d": video_classification(
+        about="in which direction a digit moves (1800 videos, generated), 3-D convolutional net",
+        data=videos("moving_digits"),
+        model=with_classes("convnet3d", filters=(8, 16, 32)),
+        offline=True,
+        epochs=15,
+        batch_size=32,
+        learning_rate=3e-3,
+    ),
+    "ucf101-convnet3d": video_classification(
+        about="101 human actions, 16 frames 112x112 (13,320 videos), 3-D convolutional net",
+        data=videos("ucf101/ucf101_1", frames=16, size=(112, 112)),
+        model=with_classes("convnet3d", filters=(32, 64, 128, 256)),
+        epochs=30,
+        batch_size=16,
+    ),
+    "digits-autoencoder": reconstruction(
+        about="handwritten digits through 8 numbers, convolutional autoencoder",
+        data=images_twice("digits"),
+        model=without_classes("autoencoder", latent=8),
+        pictures=later("scripts.reconstruction", "pictures"),
+        offline=True,
+        epochs=60,
+        batch_size=32,
+    ),
+    "mnist-autoencoder": reconstruction(
+        about="handwritten digits 28x28 through 16 numbers, convolutional autoencoder",
+        data=images_twice("mnist"),
+        model=without_classes("autoencoder", latent=16),
+        pictures=later("scripts.reconstruction", "pictures"),
+        epochs=20,
+        batch_size=128,
+    ),
+    "digits-vae": reconstruction(
+        about="handwritten digits through 8 numbers, variational autoencoder that invents more",
+        data=images_twice("digits"),
+        model=without_classes("vae", latent=8),
+        pictures=later("scripts.reconstruction", "pictures_and_samples"),
+        offline=True,
+        epochs=60,
+        batch_size=32,
+    ),
+    "mnist-vae": reconstruction(
+        about="handwritten digits 28x28 through 16 numbers, variational autoencoder",
+        data=images_twice("mnist"),
+        model=without_classes("vae", latent=16),
+        pictures=later("scripts.reconstruction", "pictures_and_samples"),
+        epochs=20,
+        batch_size=128,
+    ),
+    "digits-gan": invention(
+        about="invented handwritten digits 8x8, DCGAN",
+        data=images("digits"),
+        model=without_classes("gan", latent=16, filters=(32, 64)),
+        offline=True,
+        epochs=100,
+        batch_size=64,
+    ),
+    "mnist-gan": invention(
+        about="invented handwritten digits 28x28, DCGAN",
+        data=images("mnist"),
+        model=without_classes("gan", latent=64, filters=(64, 128)),
+        epochs=20,
+        batch_size=128,
+        learning_rate=2e-4,
+    ),
+    "fashion-mnist-gan": invention(
+        about="invented articles of clothing 28x28, DCGAN",
+        data=images("fashion_mnist"),
+        model=without_classes("gan", latent=64, filters=(64, 128)),
+        epochs=20,
+        batch_size=128,
+        learning_rate=2e-4,
+    ),
+}
