@@ -2,7 +2,8 @@
 
 The result is a TensorFlow SavedModel that is loaded and served without this package:
 
-    tf.saved_model.load(folder).serve(images)
+    loaded = tf.saved_model.load(folder)
+    probabilities = loaded.serve(images)
 """
 
 import pathlib

@@ -7,7 +7,9 @@ seconds to import, and neither the table of recipes nor a misspelled name should
 import functools
 
 from scripts.image_recipes import IMAGE_RECIPES, confusion, images, with_classes
+from scripts.number_recipes import NUMBER_RECIPES
 from scripts.recipe import Recipe
+from scripts.text_recipes import TEXT_RECIPES
 
 
 def convnet(*filters):
@@ -108,8 +110,11 @@ RECIPES = {
         data=images("cmaterdb/bangla"),
         model=convnet(32, 64, 128),
         epochs=20,
+        dropout=0.1,  # validation 98-99 %; with 0.25, 96 %, as dropped features shift the norms
     ),
     **IMAGE_RECIPES,
+    **NUMBER_RECIPES,
+    **TEXT_RECIPES,
 }
 
 

@@ -88,6 +88,7 @@ def read_run(folder):
         run = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
         assert {"recipe", "settings"} <= run.keys()
         assert (folder / "model.keras").is_file()
+        assert (folder / "metrics.json").is_file()
     except (OSError, ValueError, AttributeError, AssertionError) as error:
         raise InputError(
             f"{folder} is no run: expected a folder that `python -m scripts.train` wrote"
@@ -100,11 +101,15 @@ def load_model(folder):
     import keras
 
     # Keras finds the classes of imported modules only.
-    import custom_layers
+    import custom_layers  # noqa: F401
+    import models.detector
     import models.gan
     import models.vae  # noqa: F401
 
-    return keras.models.load_model(pathlib.Path(folder) / "model.keras")
+    try:
+        return keras.models.load_model(pathlib.Path(folder) / "model.keras")
+    except (ValueError, OSError, KeyError) as error:
+        raise InputError(f"{folder}/model.keras cannot be read: {error}") from error
 
 
 def write_json(path, content):

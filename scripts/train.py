@@ -76,6 +76,7 @@ def train(name, settings, folder):
     recipe = find(name)
     keras.utils.set_random_seed(settings["seed"])
     data = load_data(recipe, settings)
+    keras.utils.set_random_seed(settings["seed"])  # preparing data for the first time drew numbers
     layers = {"custom": custom_layers, "keras": keras.layers}[settings["layers"]]
     model = recipe.model(
         data, dropout=settings["dropout"], l1=settings["l1"], l2=settings["l2"], layers=layers
@@ -126,8 +127,9 @@ def train(name, settings, folder):
     }
     pictures = recipe.pictures(model, data)
     title = f"{name}, seed {settings['seed']}"
-    # A figure that is only measured at the end has no curve: the first of Keras's metrics has.
-    drawn = recipe.figure if f"val_{recipe.figure}" in history else model.metrics_names[-1]
+    # A figure that is only measured at the end has no curve: what is logged in its place has.
+    logged = [name for name in history if name != "loss" and f"val_{name}" in history]
+    drawn = recipe.figure if recipe.figure in logged else (logged or ["loss"])[0]
     pictures["curves.png"] = plots.curves(
         history, keep_best.best_epoch, drawn, title, baseline if drawn == recipe.figure else None
     )

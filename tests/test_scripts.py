@@ -118,6 +118,7 @@ def test_pictures_are_pictures(run):
 
 
 def test_the_same_seed_gives_the_same_history(run, fit):
+    """The first run also prepared the data."""
     again, _ = fit("digits-convnet", "--epochs", "3", "--seed", "5")
     assert (again / "history.csv").read_bytes() == (run / "history.csv").read_bytes()
 
@@ -170,8 +171,8 @@ def test_saved_model_is_served_without_this_package(run, digits, tmp_path):
         import sys
         sys.modules["custom_layers"] = None  # importing it fails
         import numpy as np, tensorflow as tf
-        served = tf.saved_model.load(sys.argv[1]).serve(np.load(sys.argv[2]))
-        np.save(sys.argv[3], served)
+        loaded = tf.saved_model.load(sys.argv[1])
+        np.save(sys.argv[3], loaded.serve(np.load(sys.argv[2])))
         """
     python(code, run / "saved_model", tmp_path / "images.npy", tmp_path / "served.npy")
     expected = runs.load_model(run).predict(images, verbose=0)
@@ -277,6 +278,15 @@ def test_a_folder_that_is_no_run(script, tmp_path, capsys):
     for folder in (tmp_path, tmp_path / "nowhere"):
         error = refused(capsys, script.main, folder)
         assert f"{folder} is no run: expected a folder that" in error
+
+
+def test_a_model_that_cannot_be_read(run, tmp_path, capsys):
+    for name in ("recipe.json", "metrics.json"):
+        shutil.copy(run / name, tmp_path)
+    content = (run / "model.keras").read_bytes()
+    (tmp_path / "model.keras").write_bytes(content[: len(content) // 2])
+    error = refused(capsys, export.main, tmp_path)
+    assert f"{tmp_path}/model.keras cannot be read" in error
 
 
 def test_a_run_is_not_replaced_unasked(run, fit, tmp_path, capsys):
