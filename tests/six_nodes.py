@@ -1,6 +1,6 @@
 """A graph of six nodes with everything awkward: a repeated edge, a loop, an isolated node, padding.
 
-    0 <-> 1     2 -> 2     3 -> 1 twice     0 -> 3     2 -> 0     4 -> 0     5 alone, 4 and 2 only send
+0 <-> 1     2 -> 2     3 -> 1 twice     0 -> 3     2 -> 0     4 -> 0     5 alone, 4 and 2 only send
 """
 
 import numpy as np

@@ -21,6 +21,18 @@ def normal(*shape):
     return RNG.standard_normal(shape).astype("float32")
 
 
+def edges(batch, count, nodes):
+    """Edges (batch, count, 2), the last row of each graph padding."""
+    rows = RNG.integers(0, nodes, (batch, count, 2), dtype="int32")
+    rows[:, -1] = -1
+    return rows
+
+
+def flat_graphs():
+    """Four nodes in three of four graphs: [nodes, graph_ids, per_graph]."""
+    return [normal(4, 5), np.array([0, 2, 3, 2], "int32"), normal(4, 1)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """One layer, with arguments and inputs that show it.
@@ -64,6 +76,75 @@ ROWS = {
     ),
     "SpatialDropout3D": Row(
         lambda **k: custom_layers.SpatialDropout3D(0.5, **k), normal(2, 3, 2, 3, 4), (1, 2, 3)
+    ),
+    "Activation": Row(lambda **k: custom_layers.Activation("gelu", **k), normal(4, 5), (1,)),
+    "ReLU": Row(lambda **k: custom_layers.ReLU(1.0, 0.1, 0.2, **k), normal(4, 5), (1,)),
+    "LeakyReLU": Row(lambda **k: custom_layers.LeakyReLU(**k), normal(4, 5), (1,)),
+    "Softmax": Row(lambda **k: custom_layers.Softmax(**k), normal(4, 5), (1,)),
+    "Flatten": Row(lambda **k: custom_layers.Flatten(**k), normal(4, 3, 2), (1, 2)),
+    "ActivityRegularization": Row(
+        lambda **k: custom_layers.ActivityRegularization(0.1, 0.2, **k), normal(4, 5), (1,)
+    ),
+    "GraphConv": Row(
+        lambda **k: custom_layers.GraphConv(3, **k), [normal(4, 6, 5), edges(4, 7, 6)], (1,)
+    ),
+    "GraphConv with weights": Row(
+        lambda **k: custom_layers.GraphConv(7, "tanh", normalize="row", **k),
+        [normal(4, 6, 5), edges(4, 7, 6), np.abs(normal(4, 7))],
+        (1,),
+    ),
+    "GATConv": Row(
+        lambda **k: custom_layers.GATConv(3, heads=2, dropout=0.5, **k),
+        [normal(4, 6, 5), edges(4, 7, 6)],
+        (1,),
+    ),
+    "GATv2Conv": Row(
+        lambda **k: custom_layers.GATv2Conv(3, heads=2, concat=False, **k),
+        [normal(4, 6, 5), edges(4, 7, 6)],
+        (1,),
+    ),
+    "SAGEConv": Row(
+        lambda **k: custom_layers.SAGEConv(3, normalize=True, **k),
+        [normal(4, 6, 5), edges(4, 7, 6)],
+        (1,),
+    ),
+    "SAGEConv max": Row(
+        lambda **k: custom_layers.SAGEConv(3, aggregate="max", **k),
+        [normal(4, 6, 5), edges(4, 7, 6)],
+        (1,),
+    ),
+    "GINConv": Row(
+        lambda **k: custom_layers.GINConv(custom_layers.Dense(3, **k), train_epsilon=True, **k),
+        [normal(4, 6, 5), edges(4, 7, 6)],
+        (1,),
+    ),
+    "EdgeConv": Row(
+        lambda **k: custom_layers.EdgeConv(custom_layers.Dense(3, **k), **k),
+        [normal(4, 6, 5), edges(4, 7, 6), normal(4, 7, 2)],
+        (1,),
+    ),
+    "RGCNConv": Row(
+        lambda **k: custom_layers.RGCNConv(3, num_relations=2, num_bases=3, **k),
+        [normal(4, 6, 5), edges(4, 7, 6), RNG.integers(0, 2, (4, 7), dtype="int32")],
+        (1,),
+    ),
+    "ChebConv": Row(
+        lambda **k: custom_layers.ChebConv(3, K=3, **k), [normal(4, 6, 5), edges(4, 7, 6)], (1,)
+    ),
+    "SGConv": Row(
+        lambda **k: custom_layers.SGConv(3, K=2, **k), [normal(4, 6, 5), edges(4, 7, 6)], (1,)
+    ),
+    "APPNP": Row(lambda **k: custom_layers.APPNP(3, **k), [normal(4, 6, 5), edges(4, 7, 6)], (1,)),
+    "EmbeddingBag": Row(
+        lambda **k: custom_layers.EmbeddingBag(6, 3, **k),
+        [RNG.integers(-1, 6, (4, 5), dtype="int32"), normal(4, 5)],
+        (1,),
+    ),
+    "GraphSumPooling": Row(lambda **k: custom_layers.GraphSumPooling(**k), flat_graphs()),
+    "GraphAveragePooling": Row(lambda **k: custom_layers.GraphAveragePooling(**k), flat_graphs()),
+    "GraphMaxPooling": Row(lambda **k: custom_layers.GraphMaxPooling(**k), flat_graphs()),
+    "GraphAttentionPooling": Row(
+        lambda **k: custom_layers.GraphAttentionPooling(**k), flat_graphs()
     ),
 }
 

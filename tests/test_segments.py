@@ -82,9 +82,7 @@ def test_propagate(heads, weighted, targets):
 def test_edge_dot(heads):
     x, z = RNG.standard_normal((4, *heads, 3)), RNG.standard_normal((3, *heads, 3))
     y = segments.edge_dot(tf.constant(x), tf.constant(z), tf.constant(EDGES))
-    expected = np.stack(
-        [(x[s] * z[t]).sum(-1) if s >= 0 else np.zeros(heads) for s, t in EDGES]
-    )
+    expected = np.stack([(x[s] * z[t]).sum(-1) if s >= 0 else np.zeros(heads) for s, t in EDGES])
     assert_near("edge_dot", y, expected)
     check_backward(lambda a: segments.edge_dot(*a, tf.constant(EDGES)), [x, z])
 
