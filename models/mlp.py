@@ -17,6 +17,7 @@ def mlp(
     dropout=0.25,
     l1=0.0,
     l2=1e-4,
+    moments=None,
     layers=custom_layers,
 ):
     """A classifier of arrays of any rank.
@@ -27,6 +28,8 @@ def mlp(
         units: width of each hidden layer.
         dropout: fraction of features dropped after each hidden layer.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of every kernel.
+        moments: mean and variance of each feature, by which features of several units are brought
+            to one scale; None leaves them as they are.
         layers: where the layers come from; `keras.layers` gives the reference.
 
     Returns:
@@ -34,6 +37,8 @@ def mlp(
     """
     inputs = keras.Input(input_shape, name="features")
     x = layers.Flatten(name="flatten")(inputs)
+    if moments is not None:
+        x = keras.layers.Normalization(mean=moments[0], variance=moments[1], name="scaled")(x)
     for i, width in enumerate(units, 1):
         x = layers.Dense(
             width,

@@ -1,15 +1,25 @@
 """Train a recipe: python -m scripts.train RECIPE, or --list."""
 
+import contextlib
 import csv
 import difflib
 import pathlib
 import sys
-import time
 
 from scripts import command, runs
+from scripts.distributed import STRATEGIES
 from scripts.recipes import RECIPES, table
 
-SETTINGS = ("epochs", "batch_size", "learning_rate", "l1", "l2", "dropout")  # a recipe has them
+COMMANDS = ("recipe", "list", "output", "overwrite", "resume")  # the other options are settings
+FROM_RECIPE = ("epochs", "batch_size", "learning_rate", "l1", "l2", "dropout")
+DEFAULTS = {
+    "seed": 0,
+    "layers": "custom",
+    "strategy": "none",
+    "tensorboard": False,
+    "data_dir": None,
+    "download_dir": None,
+}
 
 
 def parse(arguments):
@@ -22,15 +32,17 @@ def parse(arguments):
     parser.add_argument("--l1", type=command.factor, help="penalty on |weights| of the kernels")
     parser.add_argument("--l2", type=command.factor, help="penalty on squared weights")
     parser.add_argument("--dropout", type=command.fraction, help="fraction of features dropped")
-    parser.add_argument("--seed", type=command.seed, default=0, help="of everything random")
+    parser.add_argument("--seed", type=command.seed, help="of everything random")
     parser.add_argument("--output", help="run folder (default: runs/RECIPE/SEED)")
     parser.add_argument("--overwrite", action="store_true", help="replace that run folder")
-    parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard's logs too")
+    parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    parser.add_argument("--strategy", choices=STRATEGIES, help="devices or machines to train on")
+    parser.add_argument(
+        "--tensorboard", action="store_true", default=None, help="write TensorBoard's logs too"
+    )
     parser.add_argument("--data-dir", help="prepared data (default: ~/tensorflow_datasets)")
     parser.add_argument("--download-dir", help="files as downloaded (default: below --data-dir)")
-    parser.add_argument(
-        "--layers", choices=("custom", "keras"), default="custom", help="whose layers to use"
-    )
+    parser.add_argument("--layers", choices=("custom", "keras"), help="whose layers to use")
     options = parser.parse_args(arguments)
     if options.recipe is None and not options.list:
         parser.error("name a RECIPE, or see --list")
@@ -64,56 +76,37 @@ def train(name, settings, folder):
     """Train a recipe and write its run into an existing folder.
 
     Returns:
-        What `metrics.json` holds.
+        What `metrics.json` holds, or None in a worker that is not the chief.
     """
+    from scripts import distributed
+
+    recipe, strategy = find(name), distributed.make_strategy(settings["strategy"])
     import keras
-    import numpy as np
 
-    import custom_layers
-    from scripts import plots
-    from scripts.export import export
+    from scripts.fit import fit
 
-    recipe = find(name)
+    about = {"versions": runs.versions(), "device": runs.device()}
+    runs.write_json(folder / "recipe.json", {"recipe": name, "settings": settings, **about})
     keras.utils.set_random_seed(settings["seed"])
     data = load_data(recipe, settings)
     keras.utils.set_random_seed(settings["seed"])  # preparing data for the first time drew numbers
-    layers = {"custom": custom_layers, "keras": keras.layers}[settings["layers"]]
-    model = recipe.model(
-        data, dropout=settings["dropout"], l1=settings["l1"], l2=settings["l2"], layers=layers
-    )
-    epochs = settings["epochs"]
-    falling = keras.optimizers.schedules.CosineDecay(
-        settings["learning_rate"], epochs * int(data.train.cardinality())
-    )
-    objective = {"loss": recipe.loss, "metrics": list(recipe.metrics), **recipe.objective(data)}
-    model.compile(keras.optimizers.Adam(falling), **objective)
-    keep_best = keras.callbacks.EarlyStopping(
-        recipe.select, mode=recipe.mode, patience=epochs, restore_best_weights=True
-    )
-    callbacks = [  # the recipe's first: the others see what these log
-        *recipe.callbacks(data, folder),
-        keep_best,
-        keras.callbacks.TerminateOnNaN(),
-    ]
-    if settings.get("tensorboard"):
-        callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard"))
-    start = time.perf_counter()
-    history = model.fit(
-        data.train,
-        validation_data=data.validation,
-        epochs=epochs,
-        shuffle=False,  # the pipeline does it
-        callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 2,
-    ).history
-    seconds = time.perf_counter() - start
-    if not np.isfinite(history["loss"]).all():
-        raise command.InputError(
-            f"the loss was no longer finite in epoch {len(history['loss'])}: "
-            f"lower --learning-rate, which was {settings['learning_rate']}"
+    if settings["strategy"] != "none" and distributed.task()[0] == 0:
+        print(
+            f"{strategy.num_replicas_in_sync} replicas, global batch {settings['batch_size']}, "
+            f"learning rate {settings['learning_rate']}"
         )
+    trained = fit(recipe, data, settings, folder, strategy)
+    if distributed.task()[0] == 0:
+        return write_run(name, recipe, data, settings, trained, folder)
+    return None
 
-    baseline = recipe.baseline(data)
+
+def write_run(name, recipe, data, settings, trained, folder):
+    """Measure the trained model, and write it with its figures and pictures."""
+    from scripts import plots
+    from scripts.export import export
+
+    model, history, baseline = trained.model, trained.history, recipe.baseline(data)
     metrics = {
         "test": {
             **model.evaluate(data.test, return_dict=True, verbose=0),
@@ -121,9 +114,9 @@ def train(name, settings, folder):
         },
         "validation": model.evaluate(data.validation, return_dict=True, verbose=0),
         "baseline": {"name": baseline[0], recipe.figure: baseline[1]},
-        "best_epoch": keep_best.best_epoch + 1,
+        "best_epoch": trained.best_epoch,
         "parameters": model.count_params(),
-        "seconds": round(seconds, 2),
+        "seconds": round(trained.seconds, 2),
     }
     pictures = recipe.pictures(model, data)
     title = f"{name}, seed {settings['seed']}"
@@ -131,7 +124,7 @@ def train(name, settings, folder):
     logged = [name for name in history if name != "loss" and f"val_{name}" in history]
     drawn = recipe.figure if recipe.figure in logged else (logged or ["loss"])[0]
     pictures["curves.png"] = plots.curves(
-        history, keep_best.best_epoch, drawn, title, baseline if drawn == recipe.figure else None
+        history, trained.best_epoch - 1, drawn, title, baseline if drawn == recipe.figure else None
     )
     for file, text in recipe.files(data).items():
         (folder / file).write_text(text, encoding="utf-8")
@@ -141,8 +134,6 @@ def train(name, settings, folder):
     model.save(folder / "model.keras")
     export(model, folder / "saved_model")
     runs.write_json(folder / "metrics.json", metrics)
-    about = {"versions": runs.versions(), "device": runs.device()}
-    runs.write_json(folder / "recipe.json", {"recipe": name, "settings": settings, **about})
     return metrics
 
 
@@ -154,6 +145,31 @@ def write_history(path, history):
         lines.writerows([i, *row] for i, row in enumerate(zip(*history.values(), strict=True), 1))
 
 
+@contextlib.contextmanager
+def open_run(folder, options, name, settings, given):
+    """The unfinished run's folder and its settings, of a new run or of one to go on with."""
+    from scripts import distributed
+
+    index, _ = distributed.task()
+    if index:  # only the chief writes the run; the others keep checkpoints
+        folder = folder.parent / f"{folder.name}-worker-{index}"
+    lost = settings["strategy"] == "multiworker" and not runs.unfinished(folder).exists()
+    if options.resume and not lost:
+        opened = runs.resumed_run(folder)
+        settings = runs.resumed_settings(folder, name, given)
+    else:  # a new run, or a worker whose disk was lost
+        opened = runs.new_run(folder, options.overwrite)
+    again = f"python -m scripts.train {name} --resume {folder}"
+    try:
+        with opened as partial:
+            yield partial, settings
+    except KeyboardInterrupt:
+        print(f"interrupted; to go on: {again}", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        raise command.InputError(f"{error}; to go on when that is mended: {again}") from error
+
+
 def main(arguments=None):
     with command.one_line_errors():
         options = parse(arguments)
@@ -161,14 +177,17 @@ def main(arguments=None):
             print(table())
             return
         name, recipe = options.recipe, find(options.recipe)
-        settings = {key: getattr(recipe, key) for key in SETTINGS}
-        for key, value in vars(options).items():
-            if key not in ("recipe", "list", "output", "overwrite") and value is not None:
-                settings[key] = value
-        settings = {"data_dir": None, "download_dir": None, **settings}
-        folder = pathlib.Path(options.output or f"runs/{name}/{options.seed}")
-        with runs.new_run(folder, options.overwrite) as partial:
+        given = {
+            key: value
+            for key, value in vars(options).items()
+            if key not in COMMANDS and value is not None
+        }
+        settings = {key: getattr(recipe, key) for key in FROM_RECIPE} | DEFAULTS | given
+        folder = options.resume or options.output or f"runs/{name}/{settings['seed']}"
+        with open_run(pathlib.Path(folder), options, name, settings, given) as (partial, settings):
             metrics = train(name, settings, partial)
+        if metrics is None:
+            return
         figure, rival = metrics["test"][recipe.figure], metrics["baseline"]
         print(
             f"{folder}: test {recipe.figure} {figure:.4f} "

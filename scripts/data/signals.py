@@ -1,0 +1,101 @@
+"""signals: sounds and other signals of tfds with one class each as three tf.data pipelines.
+
+file -> (signal, label) -> padded by zeros or cut -> shuffled (training only) -> batched
+"""
+
+import dataclasses
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from scripts.command import InputError
+from scripts.data.images import parts
+from scripts.data.prepare import prepare
+
+
+@dataclasses.dataclass(frozen=True)
+class Signals:
+    """Batches of signals `(B, *shape)` with labels `(B,)`.
+
+    rate: samples of a sound in a second, or None. classes: their names.
+    """
+
+    name: str
+    train: tf.data.Dataset
+    validation: tf.data.Dataset
+    test: tf.data.Dataset
+    shape: tuple[int, ...]
+    rate: int | None
+    classes: tuple[str, ...]
+
+
+def load_signals(
+    name,
+    *,
+    batch_size,
+    seed,
+    length,
+    channels=None,
+    people=None,
+    data_dir=None,
+    download_dir=None,
+):
+    """The pipelines of a data set, shuffled in each epoch in an order that `seed` fixes.
+
+    Args:
+        name: of a tfds data set whose `supervised_keys` are a signal and a class.
+        batch_size: of all three parts.
+        seed: of the order of the training part.
+        length: of a signal; what is longer is cut off, what is shorter padded by zeros.
+        channels: keys of the signal's parts, where it is not a sound.
+        people: `(key, for validation, for test)`, where one person is to be in one part only: the
+            key that tells who it is, and who is set apart.
+        data_dir, download_dir: see `prepare`.
+    """
+    builder = prepare(name, data_dir, download_dir)
+    features = dict(builder.info.features.items())
+    signal, label = builder.info.supervised_keys or (None, None)
+    if not isinstance(features.get(label), tfds.features.ClassLabel):
+        raise InputError(f"data set {name} is not of signals with one class each")
+
+    def read(example):
+        if channels is None:
+            x = tf.cast(example[signal], tf.float32) / 32768  # whole numbers of 16 bits
+        else:
+            x = tf.stack([tf.cast(example[signal][key], tf.float32) for key in channels], axis=-1)
+        x = x[:length]
+        x = tf.pad(x, [[0, length - tf.shape(x)[0]]] + [[0, 0]] * (x.shape.rank - 1))
+        return tf.ensure_shape(x, shape), example[label]
+
+    def pipeline(split, keep=None, training=False):
+        examples = builder.as_dataset(split=split, shuffle_files=False)
+        count = builder.info.splits[split].num_examples
+        if keep is not None:
+            examples = examples.filter(lambda example: keep(example[people[0]]))
+            count = sum(1 for _ in examples)
+            examples = examples.apply(tf.data.experimental.assert_cardinality(count))
+        if training:
+            examples = examples.shuffle(min(count, 10_000), seed=seed)
+        return examples.map(read, tf.data.AUTOTUNE).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+    shape = (length,) if channels is None else (length, len(channels))
+    if people is None:
+        splits = parts(builder.info.splits)
+        train, validation, test = pipeline(splits[0], training=True), *map(pipeline, splits[1:])
+    else:
+
+        def among(persons):
+            return lambda person: tf.reduce_any(tf.equal(tf.cast(person, tf.int32), persons))
+
+        apart = [among(persons) for persons in (people[1], people[2], people[1] + people[2])]
+        train = pipeline("train", lambda person: not apart[2](person), training=True)
+        validation, test = pipeline("train", apart[0]), pipeline("train", apart[1])
+    return Signals(
+        name=name,
+        train=train,
+        validation=validation,
+        test=test,
+        shape=shape,
+        rate=getattr(features[signal], "sample_rate", None),
+        classes=tuple(features[label].names),
+    )

@@ -1,0 +1,79 @@
+"""Write with a trained language model: python -m scripts.sample RUN"""
+
+import argparse
+import json
+import pathlib
+
+import numpy as np
+
+from scripts import command, runs
+
+
+def sample(model, characters, *, length, temperature, start="\n", seed=0):
+    """`length` characters that follow `start`.
+
+    Args:
+        model: from `writer`; `characters`: of which id i stands for the one at i - 1.
+        temperature: 1 draws from the model's probabilities, less makes the likely likelier, 0
+            takes the likeliest.
+    """
+    import tensorflow as tf
+
+    # The largest logit plus Gumbel noise is a draw from the softmax of the logits.
+    random = np.random.default_rng(seed)
+    ids = {character: i for i, character in enumerate(characters, 1)}
+    step = tf.function(model, input_signature=[tf.TensorSpec((1, None), tf.int32)])
+    given = [ids.get(character, 0) for character in start]
+    text = []
+    for _ in range(length):
+        logits = np.log(np.maximum(step(tf.constant([given], tf.int32))[0, -1].numpy(), 1e-30))
+        logits[0] = -np.inf  # no character stands for it
+        if temperature > 0:
+            logits = logits / temperature + random.gumbel(size=len(logits))
+        given = [int(logits.argmax())]
+        text.append(characters[given[0] - 1])
+    return "".join(text)
+
+
+def main(arguments=None):
+    parser = command.Parser(
+        prog="python -m scripts.sample",
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("run", metavar="RUN", help="a folder that scripts.train wrote")
+    parser.add_argument("--length", type=command.count, default=500, help="characters to write")
+    parser.add_argument("--start", default="\n", help="what the text is to follow")
+    parser.add_argument(
+        "--temperature", type=command.factor, default=0.8, help="0 takes the likeliest each time"
+    )
+    parser.add_argument("--seed", type=command.seed, default=0, help="of what is drawn")
+    with command.one_line_errors():
+        options = parser.parse_args(arguments)
+        runs.read_run(options.run)
+        try:
+            file = pathlib.Path(options.run) / "vocabulary.json"
+            characters = json.loads(file.read_text(encoding="utf-8"))
+            assert isinstance(characters, list)
+        except (OSError, AssertionError) as error:
+            raise command.InputError(f"{options.run} is no run of a language model") from error
+        if not options.start:
+            raise command.InputError("--start: expected at least one character")
+        from models.language_model import writer
+
+        model = writer(runs.load_model(options.run))
+        print(
+            options.start
+            + sample(
+                model,
+                characters,
+                length=options.length,
+                temperature=options.temperature,
+                start=options.start,
+                seed=options.seed,
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""The recipes of texts: classes, language models, translation."""
+
+import functools
+import json
+
+from scripts.image_recipes import confusion
+from scripts.recipe import Recipe, later
+
+
+def texts(name, **options):
+    return later("scripts.data.texts", "load_texts", name, **options)
+
+
+def text_model(name, **fixed):
+    """The function `name` of `models.name`, given the vectorizer and the classes of the data."""
+    make = later(f"models.{name}", name, **fixed)
+    return lambda data, **options: make(data.vectorizer, len(data.classes), **options)
+
+
+def naive_bayes(data):
+    from scripts.sequence_baselines import naive_bayes
+
+    return "naive Bayes", naive_bayes(data.train, data.test)
+
+
+text_classification = functools.partial(
+    Recipe,
+    loss="sparse_categorical_crossentropy",
+    metrics=("accuracy",),
+    figure="accuracy",
+    baseline=naive_bayes,
+    pictures=confusion,
+    files=lambda data: {"vocabulary.txt": "\n".join(data.vectorizer.get_vocabulary()) + "\n"},
+    epochs=10,
+    batch_size=32,
+    dropout=0.5,
+    l2=0.0,
+)
+
+
+def characters(name, length):
+    return later("scripts.data.characters", "load_characters", name, length=length)
+
+
+def language(cell, *units):
+    make = later("models.language_model", "language_model", cell=cell, units=units)
+    return lambda data, **options: make(len(data.characters) + 1, **options)
+
+
+def unigram(data):
+    from scripts.sequence_baselines import unigram
+
+    return "unigram", unigram(data.train, data.test, len(data.characters) + 1)
+
+
+def surprise(model, data):
+    from scripts.sequence_plots import surprise
+
+    return {"surprise.png": surprise(model, data)}
+
+
+language_modeling = functools.partial(
+    Recipe,
+    loss="sparse_categorical_crossentropy",
+    metrics=("sparse_categorical_crossentropy",),  # nats a character, without penalties
+    figure="sparse_categorical_crossentropy",
+    better="min",
+    baseline=unigram,
+    pictures=surprise,
+    files=lambda data: {"vocabulary.json": json.dumps(list(data.characters)) + "\n"},
+    learning_rate=4e-3,
+    dropout=0.2,
+    l2=0.0,
+)
+
+
+def pairs(name, languages, symbols, **options):
+    return later(
+        "scripts.data.pairs", "load_pairs", name, languages=languages, symbols=symbols, **options
+    )
+
+
+def seq2seq(**fixed):
+    make = later("models.seq2seq", "seq2seq", **fixed)
+    return lambda data, **options: make(len(data.source), len(data.target) + 2, **options)
+
+
+def vocabularies(data):
+    content = {key: getattr(data, key) for key in ("source", "target", "symbols", "length")}
+    return {"vocabulary.json": json.dumps(content) + "\n"}
+
+
+def translation(figure, **fixed):
+    return Recipe(
+        loss="sparse_categorical_crossentropy",
+        metrics=("accuracy",),
+        figure=figure,
+        measure=later("scripts.translate", "measure"),
+        baseline=later("scripts.translate", "baseline", figure),
+        pictures=later("scripts.translate", "pictures"),
+        files=vocabularies,
+        dropout=0.1,
+        l2=0.0,
+        **fixed,
+    )
+
+
+TEXT_RECIPES = {
+    "docstrings-convnet": text_classification(
+        about="chapter of a docstring of Python's library (6106 texts), convolutions over words",
+        data=texts("docstrings"),
+        model=text_model("text_convnet"),
+        offline=True,
+    ),
+    "docstrings-lstm": text_classification(
+        about="chapter of a docstring of Python's library (6106 texts), LSTM both ways",
+        data=texts("docstrings"),
+        model=text_model("text_rnn", cell="LSTM"),
+        offline=True,
+    ),
+    "docstrings-gru": text_classification(
+        about="chapter of a docstring of Python's library (6106 texts), GRU both ways",
+        data=texts("docstrings"),
+        model=text_model("text_rnn", cell="GRU"),
+        offline=True,
+    ),
+    "docstrings-transformer": text_classification(
+        about="chapter of a docstring of Python's library (6106 texts), small transformer",
+        data=texts("docstrings"),
+        model=text_model("transformer"),
+        offline=True,
+    ),
+    "trec-convnet": text_classification(
+        about="what a question asks for (5952 questions), convolutions over words",
+        data=texts("trec", keys=("text", "label-coarse"), length=40),
+        model=text_model("text_convnet"),
+    ),
+    "imdb-lstm": text_classification(
+        about="reviews of films, good or bad (50,000 texts), LSTM both ways",
+        data=texts("imdb_reviews", length=300),
+        model=text_model("text_rnn", cell="LSTM"),
+    ),
+    "ag-news-convnet": text_classification(
+        about="subject of news (127,600 texts), convolutions over words",
+        data=texts("ag_news_subset"),
+        model=text_model("text_convnet"),
+        epochs=5,
+        batch_size=128,
+    ),
+    "clinc-transformer": text_classification(
+        about="what a user of an assistant wants (23,700 texts, 151 classes), small transformer",
+        data=texts("clinc_oos", length=32),
+        model=text_model("transformer"),
+        epochs=20,
+    ),
+    "python-gru": language_modeling(
+        about="characters of Python source (1.7 MB of its library), GRU",
+        data=characters("stdlib_source", 100),
+        model=language("GRU", 128),
+        offline=True,
+        epochs=3,
+    ),
+    "shakespeare-lstm": language_modeling(
+        about="characters of Shakespeare (1.1 MB), LSTM",
+        data=characters("tiny_shakespeare", 100),
+        model=language("LSTM", 256),
+        epochs=20,
+    ),
+    "digits-to-words": translation(
+        "bleu",
+        about="numbers below a million written out in English (20,000), two LSTMs",
+        data=pairs("numbers", ("digits", "words"), ("character", "word")),
+        model=seq2seq(units=128),
+        offline=True,
+        epochs=20,
+    ),
+    "words-to-digits": translation(
+        "exact",
+        about="numbers below a million, from English to digits (20,000), two LSTMs",
+        data=pairs("numbers", ("words", "digits"), ("word", "character")),
+        model=seq2seq(units=128),
+        offline=True,
+        epochs=20,
+    ),
+    "portuguese-english": translation(
+        "bleu",
+        about="TED talks from Portuguese to English (54,000 sentences), two LSTMs",
+        data=pairs("ted_hrlr_translate/pt_to_en", ("pt", "en"), ("word", "word")),
+        model=seq2seq(embedding=128, units=256),
+        epochs=10,
+    ),
+}
