@@ -1,6 +1,7 @@
 # make setup    prepares .venv                      make test     passes the tests
 # make train    trains the default recipe           make lint     checks the style
 # make fuzz     ten minutes of random arguments against Keras
+# make recipes  trains every recipe that needs no network; each must beat its baseline
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -9,7 +10,7 @@ PY := .venv/bin/python
 unexport PYTHONDONTWRITEBYTECODE
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup train test fuzz lint format clean
+.PHONY: setup train recipes test fuzz lint format clean
 
 setup: .venv/installed
 
@@ -20,6 +21,9 @@ setup: .venv/installed
 
 train: setup
 	$(PY) -m scripts.train digits-convnet --overwrite
+
+recipes: setup
+	$(PY) -m scripts.every_recipe
 
 test: setup
 	$(PY) -m pytest -n auto --dist worksteal

@@ -1,0 +1,57 @@
+"""Train every recipe that needs no network, and see that it beats its baseline:
+python -m scripts.every_recipe"""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+from scripts import command
+from scripts.recipes import RECIPES
+
+
+def run(name, folder, arguments):
+    """Train a recipe in a process of its own. Returns its line, and whether all is well."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "scripts.train",
+            name,
+            "--output",
+            folder,
+            "--overwrite",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        return f"{name}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}", False
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    recipe, rival = RECIPES[name], metrics["baseline"]
+    figure = metrics["test"][recipe.figure]
+    better = recipe.beats(figure, rival[recipe.figure])
+    return (
+        f"{name}: {recipe.figure} {figure:.4f}, {rival['name']} {rival[recipe.figure]:.4f}, "
+        f"{metrics['seconds']:.0f} s{'' if better else ': not better'}"
+    ), better
+
+
+def main(arguments=None):
+    parser = command.Parser(prog="python -m scripts.every_recipe", description=__doc__)
+    parser.add_argument("--output", default="runs/every", help="folder of the runs")
+    parser.add_argument("--only", nargs="+", choices=RECIPES, metavar="RECIPE", help="just these")
+    options, others = parser.parse_known_args(arguments)  # the others are for scripts.train
+    names = options.only or [name for name, recipe in RECIPES.items() if recipe.offline]
+    worse = 0
+    for name in names:
+        line, good = run(name, pathlib.Path(options.output) / name, others)
+        print(line, flush=True)
+        worse += not good
+    sys.exit(1 if worse else 0)
+
+
+if __name__ == "__main__":
+    main()
