@@ -8,15 +8,18 @@ there; the one before stays until the next is whole. A file that cannot be read 
 carries checksums) is passed over, with a message, in favor of the one before.
 """
 
+import io
 import json
 import os
 import pathlib
 import sys
+import time
 import zipfile
 
 import keras
 import numpy as np
 
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 KEEP = 2  # files; the older one is there for the day when the newer one is damaged
 
 
@@ -28,39 +31,41 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         folder: of the checkpoints; made when the first is written.
         keep_best: the `keras.callbacks.EarlyStopping` that holds the best weights so far.
-        write: whether this process writes (of several workers only the chief does).
     """
 
-    def __init__(self, folder, keep_best, write=True):
+    def __init__(self, folder, keep_best):
         super().__init__()
-        self.folder, self.keep_best, self.write = pathlib.Path(folder), keep_best, write
+        self.folder, self.keep_best = pathlib.Path(folder), keep_best
         self.history, self.best = {}, None
+        self.seconds = 0.0  # of training, those before an interruption included
 
-    def restore(self, model):
-        """Put a compiled model where the newest readable checkpoint left it.
-
-        Returns:
-            The number of epochs that are done, 0 without a checkpoint.
-        """
+    def newest(self):
+        """(epochs done, content) of the newest checkpoint that can be read, or (0, b"")."""
         for path in reversed(self._files()):
             try:
-                with np.load(path, allow_pickle=False) as file:
-                    arrays = {name: file[name] for name in file.files}
-                state = json.loads(str(arrays["state"]))
-                variables = state_variables(model)
-                values = [arrays[f"variable-{i}"] for i in range(len(variables))]
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                content = path.read_bytes()
+                return _read(content)["state"]["epochs"], content
+            except UNREADABLE as error:
                 print(f"{path} cannot be read ({error}): using the one before", file=sys.stderr)
-                continue
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
-            self.history = state["history"]
-            weights = [arrays[f"best-{i}"] for i in range(state["best_weights"])]
-            self.best = {**state["best"], "best_weights": weights or None}
-            return state["epochs"]
-        return 0
+        return 0, b""
+
+    def restore(self, model, content):
+        """Put a compiled model where a checkpoint of that content left it.
+
+        Returns:
+            The number of epochs that are done.
+        """
+        arrays = _read(content)
+        state, variables = arrays["state"], state_variables(model)
+        for i, variable in enumerate(variables):
+            variable.assign(arrays[f"variable-{i}"])
+        self.history, self.seconds = state["history"], state["seconds"]
+        weights = [arrays[f"best-{i}"] for i in range(state["best_weights"])]
+        self.best = {**state["best"], "best_weights": weights or None}
+        return state["epochs"]
 
     def on_train_begin(self, logs=None):
+        self.last = time.perf_counter()
         if self.best is not None:  # after keep_best has begun anew
             for name, value in self.best.items():
                 setattr(self.keep_best, name, value)
@@ -68,8 +73,9 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        if self.write:
-            self._write(epoch + 1)
+        now = time.perf_counter()
+        self.seconds, self.last = self.seconds + now - self.last, now
+        self._write(epoch + 1)
 
     def _write(self, epochs):
         best = {name: getattr(self.keep_best, name) for name in ("best", "best_epoch", "wait")}
@@ -78,6 +84,7 @@ class Checkpoint(keras.callbacks.Callback):
         state = {
             "epochs": epochs,
             "history": self.history,
+            "seconds": self.seconds,
             "best": best,
             "best_weights": len(best_weights),
         }
@@ -99,6 +106,14 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _files(self):
         return sorted(self.folder.glob("epoch-*.npz"))
+
+
+def _read(content):
+    """The arrays of a checkpoint, all of them, so that each checksum is looked at."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays["state"] = json.loads(str(arrays["state"]))
+    return arrays
 
 
 def state_variables(model):

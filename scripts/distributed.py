@@ -55,17 +55,19 @@ def make_strategy(name):
     return tf.distribute.get_strategy()
 
 
-def shard(dataset):
-    """Let each worker read its own part of each global batch.
+def shard(dataset, batch_size):
+    """Batches of which each worker reads its own part; an incomplete one is left out.
 
     DATA is the only policy that is right here: AUTO fails on data sets of one file, OFF lets all
-    workers train on the same part.
+    workers train on the same part. Of an incomplete batch the replicas would get unequal parts,
+    whose gradients would be averaged as if they were equal.
     """
     import tensorflow as tf
 
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return dataset.with_options(options)
+    whole = dataset.filter(lambda *x: tf.equal(tf.shape(tf.nest.flatten(x)[0])[0], batch_size))
+    return whole.with_options(options)
 
 
 def mend_fit(model, strategy, dataset):
@@ -90,19 +92,42 @@ def mend_fit(model, strategy, dataset):
     model._maybe_symbolic_build = lambda **_: None
 
 
-def broadcast(strategy, values):
-    """The chief's values of arrays of the same shapes on all workers."""
+def furthest(strategy, epochs, content):
+    """The checkpoint of the worker that has come furthest, on all workers.
+
+    Each worker keeps its own checkpoints: when one is lost with its disk, another's serve.
+
+    Args:
+        epochs, content: of this worker's newest checkpoint; 0 and b"" if it has none.
+    """
+    import numpy as np
     import tensorflow as tf
 
-    chief = task()[0] == 0
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return epochs, content
+    index, workers = task()
+    own = np.zeros((workers, 2), "int64")
+    own[index] = epochs, len(content)
+    all_of_them = _sum(strategy, own)
+    leader = int(all_of_them[:, 0].argmax())
+    epochs, length = (int(value) for value in all_of_them[leader])
+    buffer = np.zeros(length, "int32")
+    if index == leader:
+        buffer[:] = np.frombuffer(content, "uint8")
+    return epochs, _sum(strategy, buffer).astype("uint8").tobytes()
+
+
+def _sum(strategy, array):
+    """The sum of an array over workers."""
+    import tensorflow as tf
 
     @tf.function
-    def share(values):
-        def own():
-            here = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-            return [tf.where(here and chief, v, tf.zeros_like(v)) for v in values]
+    def run(array):
+        def once():  # and not once for each device of this worker
+            context = tf.distribute.get_replica_context()
+            first = context.replica_id_in_sync_group % strategy.extended._num_devices_per_worker
+            return tf.where(first == 0, array, tf.zeros_like(array))
 
-        parts = strategy.run(own)
-        return [strategy.reduce("SUM", part, axis=None) for part in parts]
+        return strategy.reduce("SUM", strategy.run(once), axis=None)
 
-    return [v.numpy() for v in share([tf.convert_to_tensor(v) for v in values])]
+    return run(tf.constant(array)).numpy()

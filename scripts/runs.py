@@ -67,11 +67,32 @@ def resumed_run(folder):
         yield partial
 
 
+def resumed_settings(folder, recipe, given):
+    """The settings of an unfinished run, with other places of the data if those are given."""
+    path = unfinished(folder) / "recipe.json"
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        settings = run["settings"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} cannot be read ({error}): --overwrite begins anew") from error
+    if run["recipe"] != recipe:
+        raise InputError(f"{folder} is a run of {run['recipe']}, not of {recipe}")
+    for key, value in given.items():
+        if key in ("data_dir", "download_dir"):
+            settings[key] = value
+        elif settings[key] != value:
+            raise InputError(
+                f"{folder} was begun with {key} {settings[key]}, which --resume keeps; "
+                f"received {value}"
+            )
+    return settings
+
+
 @contextlib.contextmanager
 def _finished(partial, folder):
     try:
         yield
-    except BaseException:
+    except InputError:
         if not any(partial.glob("checkpoints/*")):
             shutil.rmtree(partial, ignore_errors=True)
         raise
