@@ -7,6 +7,7 @@ from custom_layers.activations import ReLU as ReLU
 from custom_layers.activations import Softmax as Softmax
 from custom_layers.activity_regularization import ActivityRegularization as ActivityRegularization
 from custom_layers.appnp import APPNP as APPNP
+from custom_layers.batch_norm import BatchNormalization as BatchNormalization
 from custom_layers.cheb_conv import ChebConv as ChebConv
 from custom_layers.dense import Dense as Dense
 from custom_layers.dropout import Dropout as Dropout

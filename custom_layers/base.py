@@ -28,7 +28,7 @@ def check_positive(**arguments):
 
 
 def get_data_format(data_format):
-    """ "channels_last" or "channels_first"; None is what Keras is configured for."""
+    """The data format of that name; for None, the one that Keras is configured for."""
     if data_format is None:
         return keras.config.image_data_format()
     if str(data_format).lower() not in ("channels_first", "channels_last"):

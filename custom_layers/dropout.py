@@ -4,9 +4,10 @@
 
 Backward, given dy = dL/dy: dx = dy m / (1 - r), with the same m.
 
-The mask m is not kept but computed a second time, so the cache is the seed alone. That needs random
-numbers which are a function of seed and position and cost next to nothing. Number the positions in
-rows of 1024; row i has the random words a_i (even) and b_i, column j has c_j (odd) and d_j:
+The mask m is not kept but computed a second time, so the cache is the seed alone. (A graph's
+optimizer may see that both are one, and keep a byte per entry.) That needs random numbers which are
+a function of seed and position and cost next to nothing. Number the positions in rows of 1024;
+row i has the random words a_i (even) and b_i, column j has c_j (odd) and d_j:
 
     h_ij = (a_i + c_j) (b_i + d_j)  mod 2^32           m_ij = 1  if  h_ij >= r 2^32
 
@@ -97,7 +98,7 @@ def dropout_forward(x, seed, *, rate, noise_shape=None):
         noise = [sizes[i] if size is None else size for i, size in enumerate(noise_shape)]
         keep = keep_mask(seed, tf.stack([tf.cast(size, tf.int64) for size in noise]), rate)
         keep = tf.broadcast_to(keep, sizes)  # an error, rather than a y larger than x
-    y = tf.where(keep, x * tf.cast(1 / (1 - rate), x.dtype), tf.zeros((), x.dtype))
+    y = tf.where(keep, x * tf.constant(1 / (1 - rate), x.dtype), tf.zeros((), x.dtype))
     return tf.ensure_shape(y, x.shape), seed
 
 

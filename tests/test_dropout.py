@@ -86,7 +86,7 @@ def test_kept_entries_are_scaled(dtype):
     y = Dropout(0.25, dtype=dtype)(x, training=True)
     assert y.dtype == dtype
     y = np.asarray(y, "float64")
-    expected = float(tf.cast(tf.cast(1 / 0.75, dtype), "float64"))
+    expected = float(tf.cast(tf.constant(1 / 0.75, dtype), "float64"))
     assert set(np.unique(y)) == {0, expected}
 
 

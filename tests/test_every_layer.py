@@ -61,6 +61,12 @@ class Row:
 
 ROWS = {
     "Dense": Row(lambda **k: custom_layers.Dense(3, activation="tanh", **k), normal(4, 5)),
+    "BatchNormalization": Row(
+        lambda **k: custom_layers.BatchNormalization(**k), normal(4, 3, 5), free_axes=(1,)
+    ),
+    "BatchNormalization channels first": Row(
+        lambda **k: custom_layers.BatchNormalization(axis=1, renorm=True, **k), normal(4, 3, 5)
+    ),
     "LayerNormalization": Row(
         lambda **k: custom_layers.LayerNormalization(**k), normal(4, 3, 5), free_axes=(1,)
     ),
