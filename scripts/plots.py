@@ -50,7 +50,7 @@ def confusion(labels, predicted, classes, name):
     side = 2.5 + 0.5 * len(classes)
     picture = Figure(figsize=(side + 2, side), layout="constrained")
     axes = picture.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, column in zip(*np.nonzero(matrix), strict=True):
         color = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, matrix[row, column], ha="center", va="center", color=color)
