@@ -9,6 +9,12 @@ from custom_layers.activity_regularization import ActivityRegularization as Acti
 from custom_layers.appnp import APPNP as APPNP
 from custom_layers.batch_norm import BatchNormalization as BatchNormalization
 from custom_layers.cheb_conv import ChebConv as ChebConv
+from custom_layers.conv import Conv1D as Conv1D
+from custom_layers.conv import Conv2D as Conv2D
+from custom_layers.conv import Conv3D as Conv3D
+from custom_layers.conv_transpose import Conv1DTranspose as Conv1DTranspose
+from custom_layers.conv_transpose import Conv2DTranspose as Conv2DTranspose
+from custom_layers.conv_transpose import Conv3DTranspose as Conv3DTranspose
 from custom_layers.dense import Dense as Dense
 from custom_layers.dropout import Dropout as Dropout
 from custom_layers.dropout import SpatialDropout1D as SpatialDropout1D

@@ -60,6 +60,24 @@ def layer_norm_backward(dy, cache, *, epsilon, rms_scaling=False):
 layer_norm = with_backward(layer_norm_forward, layer_norm_backward)
 
 
+def check_axes(axis, input_shape, known=False):
+    """The input shape, which is also the output shape.
+
+    Raises a ValueError unless it has those axes and, where asked, their sizes.
+    """
+    for one in [axis] if isinstance(axis, int) else axis:
+        if not -len(input_shape) <= one < len(input_shape):
+            raise ValueError(
+                f"Axis {one} is out of bounds for input shape {input_shape}. Received: axis={axis}"
+            )
+        if known and input_shape[one] is None:
+            raise ValueError(
+                f"Axis {one} of the input must have a known size. "
+                f"Received: axis={axis}, input_shape={tuple(input_shape)}"
+            )
+    return input_shape
+
+
 @keras.saving.register_keras_serializable(package="custom_layers")
 class LayerNormalization(Layer):
     """Normalizes over `axis` at each position of the other axes: `(x - μ) / √(σ² + ε) γ + β`.
@@ -113,16 +131,11 @@ class LayerNormalization(Layer):
         self.autocast = False  # a float32 input of a 16 bit layer is not rounded before the sums
 
     def build(self, input_shape):
-        self.compute_output_shape(input_shape)
+        check_axes(self.axis, input_shape, known=self.scale or self.center)
         # As in Keras, the config of a built layer has the sorted list.
         self.axis = [self.axis] if isinstance(self.axis, int) else sorted(self.axis)
         shape = tuple(input_shape[axis] for axis in self.axis)
         self.gamma = self.beta = None
-        if (self.scale or self.center) and None in shape:
-            raise ValueError(
-                f"The axes {self.axis} of the input of LayerNormalization must have known sizes. "
-                f"Received: input_shape={tuple(input_shape)}"
-            )
         if self.scale or self.rms_scaling:
             self.gamma = self.add_weight(
                 name="gamma", shape=shape, autocast=False, **self.knobs("gamma")
@@ -154,13 +167,7 @@ class LayerNormalization(Layer):
         return y if moved is x else tf.transpose(y, [order.index(axis) for axis in range(rank)])
 
     def compute_output_shape(self, input_shape):
-        for axis in [self.axis] if isinstance(self.axis, int) else self.axis:
-            if not -len(input_shape) <= axis < len(input_shape):
-                raise ValueError(
-                    f"Axis {axis} is out of bounds for input shape {input_shape}. "
-                    f"Received: axis={self.axis}"
-                )
-        return input_shape
+        return check_axes(self.axis, input_shape)
 
     def get_config(self):
         return {**super().get_config(), "rms_scaling": self.rms_scaling}

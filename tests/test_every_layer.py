@@ -91,6 +91,41 @@ ROWS = {
     "ActivityRegularization": Row(
         lambda **k: custom_layers.ActivityRegularization(0.1, 0.2, **k), normal(4, 5), (1,)
     ),
+    "Conv1D": Row(
+        lambda **k: custom_layers.Conv1D(3, 2, padding="causal", dilation_rate=2, **k),
+        normal(4, 5, 2),
+        (1,),
+    ),
+    "Conv2D": Row(
+        lambda **k: custom_layers.Conv2D(4, 3, 2, "same", activation="relu", **k),
+        normal(4, 5, 6, 3),
+        (1, 2),
+    ),
+    "Conv2D in groups, channels first": Row(
+        lambda **k: custom_layers.Conv2D(4, 2, groups=2, data_format="channels_first", **k),
+        normal(4, 2, 5, 6),
+        (2, 3),
+    ),
+    "Conv3D": Row(
+        lambda **k: custom_layers.Conv3D(3, 2, data_format="channels_first", **k),
+        normal(4, 2, 3, 4, 3),
+        (2, 3, 4),
+    ),
+    "Conv1DTranspose": Row(
+        lambda **k: custom_layers.Conv1DTranspose(3, 2, 3, "same", output_padding=1, **k),
+        normal(4, 5, 2),
+        (1,),
+    ),
+    "Conv2DTranspose": Row(
+        lambda **k: custom_layers.Conv2DTranspose(3, 3, dilation_rate=(1, 2), **k),
+        normal(4, 3, 4, 2),
+        (1, 2),
+    ),
+    "Conv3DTranspose": Row(
+        lambda **k: custom_layers.Conv3DTranspose(3, 2, 2, data_format="channels_first", **k),
+        normal(4, 2, 3, 2, 3),
+        (2, 3, 4),
+    ),
     "GraphConv": Row(
         lambda **k: custom_layers.GraphConv(3, **k), [normal(4, 6, 5), edges(4, 7, 6)], (1,)
     ),

@@ -104,7 +104,7 @@ def test_axis_of_unknown_size():
         node = keras.Input((None, 4))
         outputs.append(keras.Model(node, cls(**plain)(node))(draw((2, 3, 4), "float32")))
     assert_near("output", *outputs)
-    with pytest.raises(ValueError, match="must have known sizes"):
+    with pytest.raises(ValueError, match="must have a known size"):
         LayerNormalization(axis=1)(keras.Input((None, 4)))
 
 
