@@ -46,7 +46,7 @@ def convnet3d(
             kernel_regularizer=penalty(l1, l2, layers),
             name=f"conv_{i}",
         )(x)
-        x = layers.BatchNormalization(name=f"norm_{i}")(x)
+        x = layers.BatchNormalization(momentum=0.9, name=f"norm_{i}")(x)
         x = layers.ReLU(name=f"relu_{i}")(x)
         x = layers.MaxPooling3D(name=f"pool_{i}")(x)
         x = layers.Dropout(dropout, name=f"dropout_{i}")(x)

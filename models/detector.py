@@ -57,7 +57,7 @@ def detector(
             kernel_regularizer=penalty(l1, l2, layers),
             name=f"{name}_conv",
         )(x)
-        x = layers.BatchNormalization(name=f"{name}_norm")(x)
+        x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
         return layers.ReLU(name=f"{name}_relu")(x)
 
     def head(x, channels, name, **arguments):

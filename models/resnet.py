@@ -54,7 +54,7 @@ def resnet(
         )(x)
 
     def norm_relu(x, name):
-        x = layers.BatchNormalization(name=f"{name}_norm")(x)
+        x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
         return layers.ReLU(name=f"{name}_relu")(x)
 
     def residual(x, channels, strides, name):

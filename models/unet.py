@@ -58,7 +58,7 @@ def unet(
                 kernel_regularizer=penalty(l1, l2, layers),
                 name=f"{name}_conv_{i}",
             )(x)
-            x = layers.BatchNormalization(name=f"{name}_norm_{i}")(x)
+            x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm_{i}")(x)
             x = layers.ReLU(name=f"{name}_relu_{i}")(x)
         return x
 

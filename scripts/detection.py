@@ -74,7 +74,7 @@ def mean_average_precision(truth, found, overlap=0.5):
 def objective(data):
     cells = data.grid[0] * data.grid[1]  # Keras's losses are means over cells, these are sums
     return {
-        "loss": {"classes": "binary_focal_crossentropy", "boxes": "huber"},
+        "loss": {"classes": "binary_focal_crossentropy", "boxes": "mean_absolute_error"},
         "loss_weights": {"classes": cells * len(data.classes), "boxes": cells * 4},
     }
 

@@ -91,7 +91,7 @@ def measure(model, data, part="test"):
 
 def callbacks(data, folder):
     """Log the figures of the validation part, and draw a picture of samples after each epoch."""
-    (folder / "samples").mkdir()
+    (folder / "samples").mkdir(exist_ok=True)  # it is there where a training is resumed
 
     def log(epoch, logs):
         figures = measure(callback.model, data, "validation")

@@ -90,10 +90,14 @@ def reconstructions(model, data):
     return picture
 
 
-def invented(images, title):
-    """Invented images, twelve in a row."""
-    picture, axes = grid(len(images) // 12, 12, side=0.9)
-    for one, image in zip(axes.flat, images, strict=False):
-        show(one, image)
-    picture.suptitle(title)
+def invented(images, title, columns=12):
+    """Invented images, as one mosaic; their number is a multiple of `columns`."""
+    images = np.pad(images, [(0, 0), (0, 1), (0, 1), (0, 0)], constant_values=1)  # white lines
+    count, height, width, channels = images.shape
+    rows = images.reshape(-1, columns, height, width, channels).swapaxes(1, 2)
+    mosaic = rows.reshape(-1, columns * width, channels)
+    picture, axes = grid(1, 1, side=1)
+    picture.set_size_inches(0.7 * columns, 0.7 * count / columns + 0.4)
+    show(axes[0, 0], mosaic)
+    axes[0, 0].set_title(title)
     return picture

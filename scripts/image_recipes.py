@@ -139,7 +139,7 @@ IMAGE_RECIPES = {
         data=videos("moving_digits"),
         model=with_classes("convnet3d", filters=(8, 16, 32)),
         offline=True,
-        epochs=15,
+        epochs=8,
         batch_size=32,
         learning_rate=3e-3,
     ),
@@ -170,7 +170,7 @@ IMAGE_RECIPES = {
     "digits-vae": reconstruction(
         about="handwritten digits through 8 numbers, variational autoencoder that invents more",
         data=images_twice("digits"),
-        model=without_classes("vae", latent=8),
+        model=without_classes("vae", latent=8, divergence=0.5),
         pictures=later("scripts.reconstruction", "pictures_and_samples"),
         offline=True,
         epochs=60,

@@ -43,11 +43,12 @@ def load_videos(
         data_dir, download_dir: see `prepare`.
     """
     builder = prepare(name, data_dir, download_dir)
-    video, label = (builder.info.features.get(key) for key in ("video", "label"))
-    if not isinstance(video, tfds.features.Video) or not isinstance(
-        label, tfds.features.ClassLabel
+    features = builder.info.features
+    if not {"video", "label"} <= set(features) or not isinstance(
+        features["label"], tfds.features.ClassLabel
     ):
         raise InputError(f"data set {name} is not of videos with one class each")
+    video, label = features["video"], features["label"]
     shape = (frames or video.shape[0], *(size or video.shape[1:3]), video.shape[3])
     if None in shape:
         raise InputError(f"data set {name} has videos of several sizes: its recipe must give one")
