@@ -43,11 +43,13 @@ def relu_forward(x, *, slope=0.0, threshold=0.0, ceiling=None):
 
 
 def relu_backward(dy, y, *, slope=0.0, threshold=0.0, ceiling=None):
-    # Each kernel is one pass: dy where y > 0, elsewhere 0 or slope dy.
+    # dy where y > 0, else slope dy: the kernels do it in one pass (and with the slope in float32).
     if slope == 0:
         dx = tf.raw_ops.ReluGrad(gradients=dy, features=y)
-    else:
+    elif threshold == 0:
         dx = tf.raw_ops.LeakyReluGrad(gradients=dy, features=y, alpha=slope)
+    else:
+        dx = tf.where(y > 0, dy, tf.constant(slope, dy.dtype) * dy)
     if ceiling is not None:
         dx = tf.where(y < tf.constant(ceiling, y.dtype), dx, tf.zeros((), dx.dtype))
     return dx
