@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from custom_layers import windows
 from custom_layers.base import Layer
-from custom_layers.correlation import correlate, correlate_dw, correlate_dx
+from custom_layers.correlation import correlate, correlate_dw, correlate_dx, sum_places
 from custom_layers.gradients import with_backward
 
 
@@ -42,8 +42,7 @@ def conv_backward(dy, cache, *, groups=1, **how):
     for part, w, d in zip(*(tf.split(t, groups, -1) for t in (x, kernel, dy)), strict=True):
         dx.append(correlate_dx(d, w, sizes, **how))
         dkernel.append(correlate_dw(part, d, taps, **how))
-    dbias = tf.reduce_sum(dy, range(dy.shape.rank - 1))
-    return tf.concat(dx, -1), tf.concat(dkernel, -1), dbias
+    return tf.concat(dx, -1), tf.concat(dkernel, -1), sum_places(dy)
 
 
 conv = with_backward(conv_forward, conv_backward)

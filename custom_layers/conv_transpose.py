@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from custom_layers import windows
 from custom_layers.base import Layer
-from custom_layers.correlation import correlate, correlate_dw, correlate_dx
+from custom_layers.correlation import correlate, correlate_dw, correlate_dx, sum_places
 from custom_layers.gradients import with_backward
 
 
@@ -42,8 +42,7 @@ def conv_transpose_backward(dy, cache, *, output_padding=None, **how):
     x, kernel = cache
     dx = correlate(dy, kernel, **how)
     dkernel = correlate_dw(dy, x, kernel.shape[:-2], **how)
-    dbias = tf.reduce_sum(dy, range(dy.shape.rank - 1))
-    return dx, dkernel, dbias
+    return dx, dkernel, sum_places(dy)
 
 
 conv_transpose = with_backward(conv_transpose_forward, conv_transpose_backward)
