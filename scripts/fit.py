@@ -1,6 +1,7 @@
 """fit: train the model of a recipe, from the start or from a checkpoint, on one device or many."""
 
 import dataclasses
+import shutil
 import sys
 
 import keras
@@ -53,12 +54,13 @@ def fit(recipe, data, settings, folder, strategy):
         steps = int(train.reduce(np.int64(0), lambda count, *_: count + 1))
     with strategy.scope():
         model = build(recipe, data, settings, steps)
-    if settings["strategy"] != "none" and type(model).train_step is not keras.Model.train_step:
-        raise command.InputError(
-            f"--strategy {settings['strategy']}: this recipe's model has a training step of its "
-            "own, which is written for one device"
-        )
-    distributed.mend_fit(model, strategy, train)
+    if settings["strategy"] != "none":
+        if type(model).train_step is not keras.Model.train_step:
+            raise command.InputError(
+                f"--strategy {settings['strategy']}: this recipe's model has a training step of "
+                "its own, which is written for one device"
+            )
+        distributed.mend_fit(model, strategy, train)
 
     epochs = settings["epochs"]
     keep_best = keras.callbacks.EarlyStopping(
@@ -89,6 +91,7 @@ def fit(recipe, data, settings, folder, strategy):
     )
     history = checkpoint.history
     if not np.isfinite(history["loss"]).all():
+        shutil.rmtree(checkpoint.folder, ignore_errors=True)  # there is nothing to go on with
         raise command.InputError(
             f"the loss was no longer finite in epoch {len(history['loss'])}: "
             f"lower --learning-rate, which was {settings['learning_rate']}"
