@@ -5,6 +5,8 @@ import contextlib
 import math
 import sys
 
+LOST_WORKER = 75  # exit status (EX_TEMPFAIL): nothing is wrong here, another worker is gone
+
 
 class InputError(Exception):
     """A mistake of the user; its text says what is wrong and what would be right."""

@@ -10,8 +10,10 @@ The batch size is the global one: each replica takes its share of every batch. O
 run them in a network of your own.
 """
 
+import contextlib
 import json
 import os
+import sys
 
 from scripts import command
 
@@ -71,25 +73,44 @@ def shard(dataset, batch_size):
 
 
 def mend_fit(model, strategy, dataset):
-    """Make `fit` and `evaluate` of a compiled model work under MultiWorkerMirroredStrategy.
+    """Make `fit` and `evaluate` of a compiled model work under a strategy of many replicas.
 
-    Keras 3 reduces the logs of a step along an axis that scalars do not have (keras#20585), and
-    builds the model from a batch that it reduces over workers of which each waits for the other
-    (keras#20329). Logs of shape (1,), and shapes in place of a batch, avoid both.
+    Keras 3 builds the model from a batch: it takes that out of the shuffled stream, and reduces it
+    over workers of which each waits for the other (keras#20329). Shapes do as well. It also reduces
+    the logs of a step over workers along an axis that scalars do not have (keras#20585).
     """
     import tensorflow as tf
 
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return
+    with strategy.scope():
+        model._symbolic_build(data_batch=dataset.element_spec)
+    model._maybe_symbolic_build = lambda **_: None
 
     def with_axis(step):
         return lambda data: tf.nest.map_structure(lambda v: tf.reshape(v, (1,)), step(data))
 
-    model.train_step = with_axis(model.train_step)
-    model.test_step = with_axis(model.test_step)
-    with strategy.scope():
-        model._symbolic_build(data_batch=dataset.element_spec)
-    model._maybe_symbolic_build = lambda **_: None
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        model.train_step = with_axis(model.train_step)
+        model.test_step = with_axis(model.test_step)
+
+
+@contextlib.contextmanager
+def lost_worker_ends_process():
+    """End this process at once, with a status of its own, when another worker is gone.
+
+    Not by an exception: TensorFlow's threads still wait for the lost worker and would keep the
+    process alive for minutes. The checkpoints are on the disk already.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError) as error:
+        if task()[1] == 1:
+            raise
+        line = str(error).strip().splitlines()[0]
+        print(f"another worker is gone ({line}): start all again with --resume", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(command.LOST_WORKER)
 
 
 def furthest(strategy, epochs, content):
@@ -111,10 +132,21 @@ def furthest(strategy, epochs, content):
     all_of_them = _sum(strategy, own)
     leader = int(all_of_them[:, 0].argmax())
     epochs, length = (int(value) for value in all_of_them[leader])
+    if not length:  # TensorFlow crashes on a sum over workers of nothing
+        return 0, b""
     buffer = np.zeros(length, "int32")
     if index == leader:
         buffer[:] = np.frombuffer(content, "uint8")
     return epochs, _sum(strategy, buffer).astype("uint8").tobytes()
+
+
+def wait_for_all(strategy):
+    """Return when all workers are here: one that leaves early looks like one that crashed."""
+    import numpy as np
+    import tensorflow as tf
+
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        _sum(strategy, np.ones(1, "int64"))
 
 
 def _sum(strategy, array):

@@ -95,10 +95,13 @@ def train(name, settings, folder):
             f"{strategy.num_replicas_in_sync} replicas, global batch {settings['batch_size']}, "
             f"learning rate {settings['learning_rate']}"
         )
-    trained = fit(recipe, data, settings, folder, strategy)
-    if distributed.task()[0] == 0:
-        return write_run(name, recipe, data, settings, trained, folder)
-    return None
+    with distributed.lost_worker_ends_process():
+        trained = fit(recipe, data, settings, folder, strategy)
+        metrics = None
+        if distributed.task()[0] == 0:
+            metrics = write_run(name, recipe, data, settings, trained, folder)
+        distributed.wait_for_all(strategy)
+    return metrics
 
 
 def write_run(name, recipe, data, settings, trained, folder):
