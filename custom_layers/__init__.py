@@ -21,6 +21,7 @@ from custom_layers.dropout import SpatialDropout1D as SpatialDropout1D
 from custom_layers.dropout import SpatialDropout2D as SpatialDropout2D
 from custom_layers.dropout import SpatialDropout3D as SpatialDropout3D
 from custom_layers.edge_conv import EdgeConv as EdgeConv
+from custom_layers.embedding import Embedding as Embedding
 from custom_layers.embedding_bag import EmbeddingBag as EmbeddingBag
 from custom_layers.flatten import Flatten as Flatten
 from custom_layers.gat_conv import GATConv as GATConv
