@@ -1,0 +1,108 @@
+"""Exchange the layers of a Keras model for those here, and back.
+
+    from custom_layers.convert import to_custom, to_keras
+
+    ours = to_custom(model)      # each Dense, LSTM, ... of Keras becomes the one of custom_layers
+    theirs = to_keras(ours)
+
+The new model has the weights of the old one and computes the same. It goes by configs: wherever a
+class that has a twin is named in one, be it the layer's own, or inside a wrapper (`Bidirectional`,
+`TimeDistributed`, `RNN(cell)`, `StackedRNNCells`), a nested model or a regularizer, its twin is
+named instead. Layers without twin (and classes derived from one that has) are copied as they are.
+"""
+
+import keras
+
+import custom_layers
+
+
+def twins():
+    """{class of Keras: class here} for all layers and regularizers that bear the same name."""
+    table = {}
+    for name, ours in vars(custom_layers).items():
+        for space in (keras.layers, keras.regularizers):
+            if isinstance(ours, type) and hasattr(space, name):
+                table[getattr(space, name)] = ours
+    return table
+
+
+def to_custom_layer(layer):
+    """A copy of a layer, without its weights, made of the classes here as far as there are any.
+
+    A `clone_function` for `keras.models.clone_model`.
+
+    Raises:
+        TypeError: the layer uses LoRA or quantization, which its twin does not have.
+    """
+    return _exchange(layer, twins())
+
+
+def to_keras_layer(layer):
+    """A copy of a layer, without its weights, made of Keras's classes as far as there are any.
+
+    A `clone_function` for `keras.models.clone_model`.
+    """
+    return _exchange(layer, {ours: theirs for theirs, ours in twins().items()})
+
+
+def to_custom(model):
+    """The same model out of the layers here.
+
+    Args:
+        model: a functional or sequential `keras.Model`, which may contain other models.
+
+    Returns:
+        A new model with the same layer names, and with the weights copied. Layers that were shared
+        are shared. If `model` was compiled, so is the new one, with a fresh optimizer: momenta and
+        step counts start anew. Random layers draw other numbers, starting from their seed.
+
+    Raises:
+        ValueError: the model is neither functional nor sequential; or a layer inside a wrapper is
+            used outside of it too, which a copy cannot repeat.
+        TypeError: a layer uses LoRA or quantization.
+    """
+    return _clone(model, to_custom_layer)
+
+
+def to_keras(model):
+    """The same model out of Keras's layers; those that Keras does not have stay. See `to_custom`.
+
+    For whoever is to load the model without this package.
+    """
+    return _clone(model, to_keras_layer)
+
+
+def _clone(model, clone_function):
+    clone = keras.models.clone_model(model, clone_function=clone_function, recursive=True)
+    if not model.trainable:
+        clone.trainable = False
+    clone.set_weights(model.get_weights())
+    return clone
+
+
+def _exchange(layer, table):
+    cls = table.get(type(layer), type(layer))
+    names = {_names(old): _names(new) for old, new in table.items()}
+    return cls.from_config(_rename(layer.get_config(), names))
+
+
+def _names(cls):
+    """(module, class_name, registered_name) as configs have them."""
+    if cls.__module__.startswith("keras."):
+        space = "regularizers" if issubclass(cls, keras.regularizers.Regularizer) else "layers"
+        return f"keras.{space}", cls.__name__, None
+    return cls.__module__, cls.__name__, keras.saving.get_registered_name(cls)
+
+
+def _rename(config, names):
+    """The config with each class replaced, at any depth."""
+    if isinstance(config, (list, tuple)):
+        return type(config)(_rename(entry, names) for entry in config)
+    if not isinstance(config, dict):
+        return config
+    config = {key: _rename(value, names) for key, value in config.items()}
+    old = tuple(config.get(key) for key in ("module", "class_name", "registered_name"))
+    if "config" in config and old in names:
+        new = zip(("module", "class_name", "registered_name"), names[old], strict=True)
+        config.update(new)
+    return config
