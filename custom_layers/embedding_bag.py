@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from custom_layers.base import Layer, check_positive
-from custom_layers.graph_inputs import as_index, poison_unless
+from custom_layers.graph_inputs import as_index, checked
 from custom_layers.segments import propagate
 
 
@@ -69,7 +69,8 @@ class EmbeddingBag(Layer):
     def call(self, inputs):
         ids, weights = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
         ids = as_index(ids, "The ids of EmbeddingBag")
-        poison = poison_unless(
+        ids, poison = checked(
+            ids,
             tf.reduce_all(ids < self.input_dim),
             f"EmbeddingBag: an id is not below input_dim={self.input_dim}. Largest:",
             tf.reduce_max(ids),

@@ -64,10 +64,11 @@ def node_features(layer, input_shape):
     return nodes[-1]
 
 
-def poison_unless(ok, message, *data):
-    """0; an error, or NaN in XLA, unless `ok`."""
-    tf.debugging.Assert(ok, [message, *data])
-    return tf.where(ok, 0.0, float("nan"))
+def checked(x, ok, message, *data):
+    """x, and 0 to add to the output; an error, or in XLA NaN instead of 0, unless `ok`."""
+    assertion = tf.debugging.Assert(ok, [message, *data])
+    with tf.control_dependencies([] if assertion is None else [assertion]):
+        return tf.identity(x), tf.where(ok, 0.0, float("nan"))
 
 
 def as_index(x, name):
@@ -95,7 +96,8 @@ def disjoint_union(layer, inputs, mask=None):
     mask = node_mask(mask)
     values = values[0] if values else None
     size = tf.shape(nodes, edges.dtype)[-2]
-    poison = poison_unless(
+    edges, poison = checked(
+        edges,
         tf.reduce_all(edges < size),
         f"{name}: an edge points at a node that is not there (check_edges names it). "
         "Largest index, number of nodes:",

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from custom_layers.base import Layer, check_positive
 from custom_layers.dense import affine
-from custom_layers.graph_inputs import as_index, node_mask, poison_unless
+from custom_layers.graph_inputs import as_index, checked, node_mask
 from custom_layers.segments import (
     propagate,
     segment_max,
@@ -77,7 +77,8 @@ class _GraphPooling(Layer):
         nodes, ids, *per_graph = inputs
         ids, mask = as_index(ids, "graph_ids"), node_mask(mask)
         size = tf.shape(per_graph[0])[0] if per_graph else self.num_graphs
-        poison = poison_unless(
+        ids, poison = checked(
+            ids,
             tf.reduce_all(ids < tf.cast(size, ids.dtype)),
             f"{type(self).__name__}: a graph id is not below the number of graphs. Both:",
             tf.reduce_max(ids),

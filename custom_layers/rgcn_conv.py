@@ -25,10 +25,10 @@ from custom_layers.base import Layer, check_positive
 from custom_layers.dense import affine
 from custom_layers.graph_inputs import (
     as_index,
+    checked,
     disjoint_union,
     node_features,
     node_mask,
-    poison_unless,
     restore,
 )
 from custom_layers.segments import counts, per_row, propagate, wide
@@ -46,7 +46,7 @@ class RGCNConv(Layer):
 
     Padding, masks and edges out of range as in `GraphConv`; a relation out of range is treated
     like an edge out of range, a negative one is padding. A relation and its inverse are two
-    relations: the paper adds both, see `custom_layers.graphs.add_reverse_edges`.
+    relations: the paper adds each edge reversed, under the relation r + num_relations / 2.
 
     Args:
         units: O, features of an output node.
@@ -114,7 +114,8 @@ class RGCNConv(Layer):
         graph = disjoint_union(self, inputs, mask)
         x, (sources, targets) = graph.nodes, tf.unstack(graph.edges, axis=1)
         relations = tf.cast(as_index(graph.values, "The relations of RGCNConv"), targets.dtype)
-        in_range = poison_unless(
+        relations, poison = checked(
+            relations,
             tf.reduce_all(relations < self.num_relations),
             f"RGCNConv: a relation is not below num_relations={self.num_relations}. Largest:",
             tf.reduce_max(relations),
@@ -132,7 +133,7 @@ class RGCNConv(Layer):
         width = self.num_relations * self.features
         bias = None if self.bias is None else tf.convert_to_tensor(self.bias)
         y = affine(tf.reshape(means, (-1, width)), tf.reshape(kernel, (width, self.units)), bias)
-        y += affine(x, tf.convert_to_tensor(self.self_kernel), None) + tf.cast(in_range, y.dtype)
+        y += affine(x, tf.convert_to_tensor(self.self_kernel), None) + tf.cast(poison, y.dtype)
         y = y if self.activation is None else self.activation(y)
         return restore(y, graph)
 

@@ -5,8 +5,8 @@ import pytest
 from six_nodes import EDGES, NODES, PADDED_EDGES, PADDED_WEIGHTS, WEIGHTS, randomized
 from test_graph_conv import propagation
 
-from custom_layers.checks import assert_near, check_backward
 from custom_layers.cheb_conv import ChebConv
+from custom_layers.checks import assert_near, check_backward
 
 
 @pytest.mark.parametrize("weighted", [False, True])

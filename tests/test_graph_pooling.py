@@ -34,7 +34,7 @@ POOL = {
 def test_equation_and_backward(make):
     layer = make(5, dtype="float64")
     y = layer([NODES, IDS])
-    rows = [NODES[IDS == g] for g in range(5)]
+    rows = [NODES[g == IDS] for g in range(5)]
     expected = np.stack([POOL[make](r, layer) if len(r) else np.zeros(3) for r in rows])
     assert_near("output", y, expected)
     check_backward(layer, [NODES, IDS])

@@ -31,7 +31,7 @@ def test_equation_and_backward(arguments):
         kernel = np.einsum("rb,bfo->rfo", weights["coefficients"], kernel)
     y = NODES @ weights["self_kernel"] + weights.get("bias", 0)
     for r in range(4):
-        a = dense(EDGES[RELATIONS == r])
+        a = dense(EDGES[r == RELATIONS])
         y = y + a / np.maximum(a.sum(1), 1)[:, None] @ NODES @ kernel[r]
     y = np.tanh(y) if "activation" in arguments else y
     assert_near("output", layer(inputs), y)
