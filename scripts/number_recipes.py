@@ -111,7 +111,10 @@ NUMBER_RECIPES = {
         data=signals("tones", length=4000),
         model=sequence_classifier(),
         offline=True,
+        epochs=30,
         batch_size=32,
+        learning_rate=3e-3,
+        dropout=0.1,
     ),
     "spoken-digits": signal_classification(
         about="digits spoken by a few people (2500 sounds), convolutions and a GRU",

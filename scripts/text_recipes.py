@@ -23,18 +23,27 @@ def naive_bayes(data):
     return "naive Bayes", naive_bayes(data.train, data.test)
 
 
+def also_naive_bayes(model, data):
+    """A hard rival where texts are few, told beside the baseline of recipes that it may beat."""
+    return {"accuracy_naive_bayes": naive_bayes(data)[1]}
+
+
 text_classification = functools.partial(
     Recipe,
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
     figure="accuracy",
-    baseline=naive_bayes,
+    measure=also_naive_bayes,
+    baseline=later("scripts.baselines", "commonest_class"),
     pictures=confusion,
     files=lambda data: {"vocabulary.txt": "\n".join(data.vectorizer.get_vocabulary()) + "\n"},
     epochs=10,
     batch_size=32,
     dropout=0.5,
     l2=0.0,
+)
+text_convnet = functools.partial(
+    text_classification, model=text_model("text_convnet"), baseline=naive_bayes
 )
 
 
@@ -106,10 +115,9 @@ def translation(figure, **fixed):
 
 
 TEXT_RECIPES = {
-    "docstrings-convnet": text_classification(
+    "docstrings-convnet": text_convnet(
         about="chapter of a docstring of Python's library (6106 texts), convolutions over words",
         data=texts("docstrings"),
-        model=text_model("text_convnet"),
         offline=True,
     ),
     "docstrings-lstm": text_classification(
@@ -130,20 +138,18 @@ TEXT_RECIPES = {
         model=text_model("transformer"),
         offline=True,
     ),
-    "trec-convnet": text_classification(
+    "trec-convnet": text_convnet(
         about="what a question asks for (5952 questions), convolutions over words",
         data=texts("trec", keys=("text", "label-coarse"), length=40),
-        model=text_model("text_convnet"),
     ),
     "imdb-lstm": text_classification(
         about="reviews of films, good or bad (50,000 texts), LSTM both ways",
         data=texts("imdb_reviews", length=300),
         model=text_model("text_rnn", cell="LSTM"),
     ),
-    "ag-news-convnet": text_classification(
+    "ag-news-convnet": text_convnet(
         about="subject of news (127,600 texts), convolutions over words",
         data=texts("ag_news_subset"),
-        model=text_model("text_convnet"),
         epochs=5,
         batch_size=128,
     ),
