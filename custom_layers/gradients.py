@@ -17,6 +17,7 @@ by `tf.custom_gradient`, which then demands its gradient under another name.
 """
 
 import contextlib
+import functools
 
 import tensorflow as tf
 
@@ -38,6 +39,42 @@ def autodiff():
         _by_autodiff = before
 
 
+def _compile(function):
+    """`function` compiled by XLA. What is differentiated is the function itself, uncompiled.
+
+    TensorFlow cannot differentiate a compiled loop: what it would keep of each step may not leave
+    the compiled part. Here that matters for second derivatives only.
+    """
+    fast = tf.function(function, jit_compile=True)
+
+    def call(*arguments):
+        flat = tf.nest.flatten(arguments)  # tensors and None
+
+        def restore(tensors):
+            tensors = iter(tensors)
+            both = [None if x is None else next(tensors) for x in flat]
+            return tf.nest.pack_sequence_as(arguments, both)
+
+        structure = []
+
+        @tf.custom_gradient
+        def run(*tensors):
+            structure.append(fast(*restore(map(tf.stop_gradient, tensors))))
+
+            def gradient(*dy):
+                copies = [tf.identity(x) for x in tensors]  # tf.gradients wants them in this graph
+                results = [y for y in tf.nest.flatten(function(*restore(copies))) if y is not None]
+                where = [i for i, y in enumerate(results) if y.dtype.is_floating]
+                return tf.gradients([results[i] for i in where], copies, [dy[i] for i in where])
+
+            return [y for y in tf.nest.flatten(structure[0]) if y is not None], gradient
+
+        results = iter(run(*(x for x in flat if x is not None)))
+        return tf.nest.map_structure(lambda y: None if y is None else next(results), structure[0])
+
+    return call
+
+
 def with_backward(forward, backward):
     """Join a forward and its backward into one differentiable function.
 
@@ -47,12 +84,19 @@ def with_backward(forward, backward):
             gradient need not be wrapped in a tuple.
 
     Returns:
-        A function `(*tensors, **options) -> y` with the attributes `forward` and `backward`.
+        A function `(*tensors, **options) -> y` with the attributes `forward` and `backward`. With
+        `compile=True`, XLA compiles both inside of the surrounding graph, anew for each shape: the
+        same formula, for loops over small tensors, whose time goes into starting operations.
+        Eager calls ignore it.
     """
 
-    def function(*tensors, **options):
+    def function(*tensors, compile=False, **options):
         if _by_autodiff:
             return forward(*tensors, **options)[0]
+        ahead = functools.partial(forward, **options)
+        back = functools.partial(backward, **options)
+        if compile and not tf.executing_eagerly():
+            ahead, back = _compile(ahead), _compile(back)
         given = [i for i, tensor in enumerate(tensors) if tensor is not None]
 
         # tf.custom_gradient accepts neither None nor, in graph mode, keyword arguments.
@@ -61,11 +105,11 @@ def with_backward(forward, backward):
             arguments = [None] * len(tensors)
             for i, tensor in zip(given, present, strict=True):
                 arguments[i] = tensor
-            y, cache = forward(*arguments, **options)
+            y, cache = ahead(*arguments)
 
             def gradient(*dy):
                 dy = dy if isinstance(y, tuple) else dy[0]
-                gradients = backward(dy, cache, **options)
+                gradients = back(dy, cache)
                 if not isinstance(gradients, (tuple, list)):
                     gradients = (gradients,)
                 return [gradients[i] for i in given]

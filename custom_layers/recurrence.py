@@ -1,0 +1,135 @@
+"""recurrence: what recurrent layers do with time.
+
+A step h_t = step(a_t, h_{t-1}) sees its input as a_t = x_t W + b, which does not depend on the step
+before: all of a is one product outside of the loop, and so are the gradients of the weights. The
+buffers are time-major (T, B, ...): a step reads and writes contiguous memory.
+
+    scan                    the loop over time, forward and backward
+    hold, before            states under a mask, states of the step before
+    keep, value, pull_back  an activation and its derivative, from the one tensor that is kept
+    product                 x W with or without dropout masks, and its two derivatives
+    project                 a = x W + b,   dx = da Wᵀ   dW = Σ xᵀ da   db = Σ da
+"""
+
+import keras
+import tensorflow as tf
+
+from custom_layers.gradients import with_backward
+
+
+def scan(step, states, sequences, widths, reverse=False):
+    """Run `states, outputs = step(states, *[s[t] for s in sequences])` for t = 0, 1, ..., T-1.
+
+    Args:
+        states: tensors (B, ...).
+        sequences: tensors (T, B, ...); None gives the step None.
+        widths: size of the last axis of each output (B, width).
+        reverse: run t = T-1, ..., 1, 0.
+
+    Returns:
+        The last states, and the outputs (T, B, width), in the order of time.
+    """
+    time = sequences[0].shape[0]
+    time = tf.shape(sequences[0])[0] if time is None else time
+    shape = states[0].shape[:1]
+    reads = [
+        None if s is None else tf.TensorArray(s.dtype, time, element_shape=s.shape[1:]).unstack(s)
+        for s in sequences
+    ]
+    writes = [tf.TensorArray(states[0].dtype, time, element_shape=shape + (w,)) for w in widths]
+
+    def body(i, states, writes):
+        t = time - 1 - i if reverse else i
+        states, outputs = step(states, *[None if read is None else read.read(t) for read in reads])
+        return i + 1, states, [write.write(t, y) for write, y in zip(writes, outputs, strict=True)]
+
+    _, states, writes = tf.while_loop(
+        lambda i, *_: i < time, body, (0, states, writes), maximum_iterations=time
+    )
+    return states, [write.stack() for write in writes]
+
+
+def hold(mask, new, old):
+    """The states after a step: `old` where the mask says that the step does not happen."""
+    return new if mask is None else tf.where(mask, new, old)
+
+
+def before(start, sequence):
+    """The states before each step: (B, H) and (T, B, H) -> (T, B, H)."""
+    return tf.concat([start[None], sequence[:-1]], 0)
+
+
+# y = f(z): dz = f'(z) dy, with f' in terms of y.
+SLOPES = {
+    "tanh": lambda y, dy: dy * (1 - y * y),
+    "sigmoid": lambda y, dy: dy * y * (1 - y),
+    "relu": lambda y, dy: tf.where(y > 0, dy, tf.zeros_like(dy)),
+    "linear": lambda y, dy: dy,
+}
+SLOPES = {getattr(keras.activations, name): slope for name, slope in SLOPES.items()}
+
+
+def keep(f, z):
+    """What the backward needs of f(z): the output where f' follows from it, else z itself."""
+    return f(z) if f in SLOPES else z
+
+
+def value(f, kept):
+    """f(z), from what `keep` kept."""
+    return kept if f in SLOPES else f(kept)
+
+
+def pull_back(f, kept, dy):
+    """dz = f'(z) dy, for any function f: softmax and functions of your own too."""
+    if f in SLOPES:
+        return SLOPES[f](kept, dy)
+    if tf.executing_eagerly():  # tf.gradients is for graphs, and a tape breaks inside them
+        with tf.GradientTape() as tape:
+            tape.watch(kept)
+            y = f(kept)
+        return tape.gradient(y, kept, dy, unconnected_gradients="zero")
+    return tf.gradients(f(kept), kept, dy, unconnected_gradients="zero")[0]
+
+
+def product(x, kernel, drop):
+    """x W for x (..., B, I), W (I, G O). With dropout masks (G, B, I), gate g sees x ∘ drop_g."""
+    if drop is not None:
+        parts = zip(tf.unstack(drop), tf.split(kernel, drop.shape[0], 1), strict=True)
+        return tf.concat([product(x * d, k, None) for d, k in parts], -1)
+    if x.shape.rank == 2:
+        return tf.matmul(x, kernel)
+    y = tf.matmul(tf.reshape(x, (-1, kernel.shape[0])), kernel)
+    return tf.reshape(y, tf.concat([tf.shape(x)[:-1], kernel.shape[1:]], 0))
+
+
+def product_dx(da, kernel, drop):
+    """dx = da Wᵀ for da (..., B, G O)."""
+    if drop is None:
+        return product(da, tf.transpose(kernel), None)
+    gates = drop.shape[0]
+    parts = zip(tf.unstack(drop), tf.split(da, gates, -1), tf.split(kernel, gates, 1), strict=True)
+    return tf.add_n([d * product_dx(g, k, None) for d, g, k in parts])
+
+
+def product_dkernel(da, x, drop):
+    """dW = Σ xᵀ da over all steps in one product."""
+    if drop is None:
+        rows_x, rows_da = (tf.reshape(t, (-1, t.shape[-1])) for t in (x, da))
+        return tf.matmul(rows_x, rows_da, transpose_a=True)
+    parts = zip(tf.unstack(drop), tf.split(da, drop.shape[0], -1), strict=True)
+    return tf.concat([product_dkernel(g, x * d, None) for d, g in parts], 1)
+
+
+def project_forward(x, kernel, bias, drop):
+    """x (..., B, I), W (I, G O), b (G O,) or None, drop (G, B, I) or None -> a (..., B, G O)."""
+    a = product(x, kernel, drop)
+    return (a if bias is None else a + bias), (x, kernel, drop)
+
+
+def project_backward(da, cache):
+    x, kernel, drop = cache
+    dbias = tf.reduce_sum(da, tuple(range(da.shape.rank - 1)))
+    return product_dx(da, kernel, drop), product_dkernel(da, x, drop), dbias, None
+
+
+project = with_backward(project_forward, project_backward)

@@ -1,0 +1,106 @@
+"""RecurrentCell: what the cells of LSTM, GRU and SimpleRNN share: weights, dropout, a = x W + b.
+
+With dropout, W sees x ∘ d and U sees h ∘ d', where the masks d and d' are drawn once for a sequence
+and stay the same for all its steps (Gal & Ghahramani, A Theoretically Grounded Application of
+Dropout in Recurrent Neural Networks, 2016). `implementation=1`, which `recurrent_dropout` implies,
+draws masks for each gate; `implementation=2` one mask of x for all gates.
+"""
+
+import keras
+import tensorflow as tf
+
+# keras.layers.RNN has a cell draw its dropout masks before the loop if it is one of these.
+from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
+
+from custom_layers.base import Layer
+from custom_layers.recurrence import project
+
+
+class RecurrentCell(Layer, DropoutRNNCell):
+    """One step of a recurrent layer: weights, dropout masks, and a = x W + b.
+
+    A subclass has `gates`, the number of blocks of `units` columns in its kernels, and
+    `step(a, states, drop) -> states`, and for all steps at once
+    `recur(a, states, mask, drop, compile) -> outputs, states`.
+    """
+
+    gates = 1
+    state_count = 1
+
+    def __init__(self, units, activation, use_bias, dropout, recurrent_dropout, seed, **kwargs):
+        if not isinstance(units, int) or units <= 0:
+            raise ValueError(
+                "Received an invalid value for argument `units`, expected a positive integer, "
+                f"got {units}."
+            )
+        implementation = kwargs.pop("implementation", 2)
+        super().__init__(**kwargs)
+        self.units = units
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.dropout = min(1.0, max(0.0, dropout))
+        self.recurrent_dropout = min(1.0, max(0.0, recurrent_dropout))
+        self.implementation = 1 if self.recurrent_dropout else implementation
+        if self.implementation == 1 and self.gates > 1:
+            self.dropout_mask_count = self.gates  # DropoutRNNCell: a mask for each gate
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.state_size = units if self.state_count == 1 else [units] * self.state_count
+        self.output_size = units
+
+    def build(self, input_shape):
+        self.add_weights(input_shape[-1], (self.gates * self.units,), self.bias_initializer)
+
+    def add_weights(self, features, bias_shape, bias_initializer):
+        columns = self.gates * self.units
+        self.kernel = self.add_weight(
+            name="kernel", shape=(features, columns), **self.knobs("kernel")
+        )
+        self.recurrent_kernel = self.add_weight(
+            name="recurrent_kernel", shape=(self.units, columns), **self.knobs("recurrent")
+        )
+        self.bias = None
+        if self.use_bias:
+            knobs = {**self.knobs("bias"), "initializer": bias_initializer}
+            self.bias = self.add_weight(name="bias", shape=bias_shape, **knobs)
+
+    def project(self, x, h, training):
+        """x (..., B, I) -> a (..., B, G H), and the dropout masks of the state h, or None.
+
+        The masks stay the same until `reset_dropout_mask()`: for all steps of a sequence.
+        """
+        first = x if x.shape.rank == 2 else x[0]
+        masks = self.get_dropout_mask(first), self.get_recurrent_dropout_mask(h)
+        drop, recurrent_drop = (
+            tf.stack(m) if isinstance(m, list) else m if m is None else m[None]
+            for m in (masks if training else (None, None))
+        )
+        if drop is not None and drop.shape[0] == 1:  # all gates see the same input
+            x, drop = x * drop[0], None
+        return project(
+            x, tf.convert_to_tensor(self.kernel), self.input_bias(), drop
+        ), recurrent_drop
+
+    def input_bias(self):
+        return None if self.bias is None else tf.convert_to_tensor(self.bias)
+
+    def call(self, inputs, states, training=False):
+        nested = isinstance(states, (list, tuple))
+        states = list(states) if nested else [states]
+        inputs = tf.cast(inputs, self.compute_dtype)
+        a, drop = self.project(inputs, states[0], training)
+        states = self.step(a, states, drop)
+        return states[0], states if nested else states[0]
+
+    def get_initial_state(self, batch_size=None):
+        shape = (batch_size, self.units)
+        return [tf.zeros(shape, self.compute_dtype) for _ in range(self.state_count)]
+
+
+def forget_dropout_masks(cell):
+    """So that the next sequence draws new ones."""
+    if isinstance(cell, DropoutRNNCell):
+        cell.reset_dropout_mask()
+        cell.reset_recurrent_dropout_mask()
+    for inner in getattr(cell, "cells", ()):  # of StackedRNNCells
+        forget_dropout_masks(inner)
