@@ -14,8 +14,28 @@ import keras
 import tensorflow as tf
 
 from custom_layers.base import Layer, check_positive
+from custom_layers.gradients import with_backward
 from custom_layers.graph_inputs import as_index, checked
-from custom_layers.segments import propagate
+from custom_layers.segments import gather, segment_sum, wide
+
+
+def bag_forward(table, ids, weights):
+    """table (I, O), ids (N, L), weights (N, L) -> y (N, O)."""
+    rows = wide(gather(table, ids))  # (N, L, O), 0 at padding
+    y = tf.reduce_sum(rows * wide(weights)[..., tf.newaxis], 1)
+    return tf.cast(y, table.dtype), (table, ids, weights)
+
+
+def bag_backward(dy, cache):
+    table, ids, weights = cache
+    dy = wide(dy)[:, tf.newaxis, :]
+    to_table = dy * wide(weights)[..., tf.newaxis]  # (N, L, O)
+    dtable = segment_sum(to_table, ids, num_segments=tf.shape(table)[0])
+    dweights = tf.reduce_sum(wide(gather(table, ids)) * dy, -1)
+    return tf.cast(dtable, table.dtype), None, tf.cast(dweights, weights.dtype)
+
+
+bag = with_backward(bag_forward, bag_backward)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
@@ -75,22 +95,18 @@ class EmbeddingBag(Layer):
             f"EmbeddingBag: an id is not below input_dim={self.input_dim}. Largest:",
             tf.reduce_max(ids),
         )
-        if weights is not None:
-            if not weights.shape.is_compatible_with(ids.shape):
-                raise ValueError(
-                    "EmbeddingBag needs a weight for each id. "
-                    f"Received: ids {tuple(ids.shape)}, weights {tuple(weights.shape)}"
-                )
-            weights = tf.reshape(weights, (-1,))
+        if weights is None:
+            weights = tf.ones(tf.shape(ids), self.compute_dtype)
+        elif not weights.shape.is_compatible_with(ids.shape):
+            raise ValueError(
+                "EmbeddingBag needs a weight for each id. "
+                f"Received: ids {tuple(ids.shape)}, weights {tuple(weights.shape)}"
+            )
         sizes = tf.unstack(tf.shape(ids))
-        num_bags = tf.reduce_prod(tf.shape(ids)[:-1])
-        flat = tf.reshape(ids, (-1,))
-        bags = tf.range(num_bags, dtype=flat.dtype)[:, tf.newaxis]
-        bags = tf.reshape(tf.broadcast_to(bags, (num_bags, sizes[-1])), (-1,))
-        pairs = tf.stack([flat, tf.where(flat < 0, tf.constant(-1, flat.dtype), bags)], 1)
-        y = propagate(tf.convert_to_tensor(self.embeddings), pairs, weights, num_targets=num_bags)
-        y += tf.cast(poison, y.dtype)
-        return tf.reshape(y, (*sizes[:-1], self.output_dim))
+        flat = (tf.reduce_prod(tf.shape(ids)[:-1]), sizes[-1])
+        table = tf.convert_to_tensor(self.embeddings)
+        y = bag(table, tf.reshape(ids, flat), tf.reshape(weights, flat))
+        return tf.reshape(y + tf.cast(poison, y.dtype), (*sizes[:-1], self.output_dim))
 
     def compute_output_shape(self, input_shape):
         ids = input_shape[0] if isinstance(input_shape[0], (list, tuple)) else input_shape

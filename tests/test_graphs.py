@@ -115,7 +115,7 @@ def test_samples_are_small_and_fair():
     assert np.abs(often - expected[MANY[:, 1]]).max() < 60  # 7 standard deviations
     again = graphs.sample_neighbors(index, np.arange(50), [3], seed=seed)
     assert (again[1] == edges).all()
-    nodes, edges, _ = graphs.sample_neighbors(index, [5], [2, 2, 2], seed=1)
+    _, edges, _ = graphs.sample_neighbors(index, [5], [2, 2, 2], seed=1)
     assert len(edges) <= 2 + 4 + 8
     assert graphs.sample_neighbors(index, [5], [])[1].shape == (0, 2)
     lonely = graphs.incoming_edges(np.zeros((0, 2), int), 3)
