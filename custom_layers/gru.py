@@ -191,8 +191,7 @@ class GRU(Recurrent):
 
     Input `(B, T, I)`, output `(B, units)`, or `(B, T, units)` with `return_sequences=True`,
     followed by h `(B, units)` with `return_state=True`. The weights are in `layer.cell`.
-    Arguments are those of `keras.layers.GRU`; `implementation=1` differs in dropout masks only, and
-    there is no cuDNN: `use_cudnn=True` raises a ValueError.
+    Arguments are those of `keras.layers.GRU`; `implementation` and `use_cudnn` as with `LSTM`.
     """
 
     def __init__(

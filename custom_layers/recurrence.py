@@ -104,6 +104,8 @@ def product(x, kernel, drop):
 
 def product_dx(da, kernel, drop):
     """dx = da Wᵀ for da (..., B, G O)."""
+    if drop is None and da.shape.rank == 2:
+        return tf.matmul(da, kernel, transpose_b=True)
     if drop is None:
         return product(da, tf.transpose(kernel), None)
     gates = drop.shape[0]

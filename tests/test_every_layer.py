@@ -61,32 +61,61 @@ class Row:
 
 ROWS = {
     "Dense": Row(lambda **k: custom_layers.Dense(3, activation="tanh", **k), normal(4, 5)),
-    "LSTM": Row(lambda **k: custom_layers.LSTM(3, **k), normal(4, 5, 2), (1,)),
-    "GRU": Row(lambda **k: custom_layers.GRU(3, **k), normal(4, 5, 2), (1,)),
-    "SimpleRNN": Row(lambda **k: custom_layers.SimpleRNN(3, **k), normal(4, 5, 2), (1,)),
+    # Keras's orthogonal initializer has no bfloat16.
+    "LSTM": Row(
+        lambda **k: custom_layers.LSTM(3, recurrent_initializer="normal", **k),
+        normal(4, 5, 2),
+        (1,),
+    ),
+    "GRU": Row(
+        lambda **k: custom_layers.GRU(3, recurrent_initializer="normal", **k), normal(4, 5, 2), (1,)
+    ),
+    "SimpleRNN": Row(
+        lambda **k: custom_layers.SimpleRNN(3, recurrent_initializer="normal", **k),
+        normal(4, 5, 2),
+        (1,),
+    ),
     "GRU as in Cho et al.": Row(
-        lambda **k: custom_layers.GRU(3, reset_after=False, return_sequences=True, **k),
+        lambda **k: custom_layers.GRU(
+            3, recurrent_initializer="normal", reset_after=False, return_sequences=True, **k
+        ),
         normal(4, 5, 2),
         (1,),
     ),
     "LSTM with states": Row(
-        lambda **k: custom_layers.LSTM(3, return_sequences=True, return_state=True, **k),
+        lambda **k: custom_layers.LSTM(
+            3, recurrent_initializer="normal", return_sequences=True, return_state=True, **k
+        ),
         normal(4, 5, 2),
         (1,),
     ),
     "LSTMCell": Row(  # a cell lives in a loop
-        lambda **k: keras.layers.RNN(custom_layers.LSTMCell(3, **k), **k), normal(4, 5, 2), (1,)
+        lambda **k: keras.layers.RNN(
+            custom_layers.LSTMCell(3, recurrent_initializer="normal", **k), **k
+        ),
+        normal(4, 5, 2),
+        (1,),
     ),
     "GRUCell": Row(  # a cell lives in a loop
-        lambda **k: keras.layers.RNN(custom_layers.GRUCell(3, **k), **k), normal(4, 5, 2), (1,)
+        lambda **k: keras.layers.RNN(
+            custom_layers.GRUCell(3, recurrent_initializer="normal", **k), **k
+        ),
+        normal(4, 5, 2),
+        (1,),
     ),
     "SimpleRNNCell": Row(  # a cell lives in a loop
-        lambda **k: keras.layers.RNN(custom_layers.SimpleRNNCell(3, **k), **k),
+        lambda **k: keras.layers.RNN(
+            custom_layers.SimpleRNNCell(3, recurrent_initializer="normal", **k), **k
+        ),
         normal(4, 5, 2),
         (1,),
     ),
     "RNN": Row(
-        lambda **k: custom_layers.RNN(keras.layers.GRUCell(3, **k), **k), normal(4, 5, 2), (1,)
+        lambda **k: custom_layers.RNN(
+            keras.layers.GRUCell(3, recurrent_initializer="normal", **k), **k
+        ),
+        normal(4, 5, 2),
+        (1,),
     ),
     "Embedding": Row(
         lambda **k: custom_layers.Embedding(6, 3, mask_zero=True, **k),
