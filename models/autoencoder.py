@@ -53,7 +53,7 @@ def decoder(output_shape, latent, *, filters, l1, l2, layers):
         kernel_regularizer=penalty(l1, l2, layers),
         name="unfold",
     )(inputs)
-    x = layers.Reshape(small, name="reshape")(x)
+    x = keras.layers.Reshape(small, name="reshape")(x)
     for i, width in reversed(list(enumerate(filters, 1))):
         x = layers.Conv2DTranspose(
             width,

@@ -40,7 +40,7 @@ def generator(output_shape, latent, *, filters, l1, l2, layers):
     x = layers.Dense(
         math.prod(small), use_bias=False, kernel_regularizer=penalty(l1, l2, layers), name="unfold"
     )(inputs)
-    x = norm_relu(layers.Reshape(small, name="reshape")(x), "unfold")
+    x = norm_relu(keras.layers.Reshape(small, name="reshape")(x), "unfold")
     for i, width in reversed(list(enumerate(filters, 1))):
         x = layers.Conv2DTranspose(
             width,
@@ -110,7 +110,8 @@ class GAN(keras.Model):
     def play(self, images, training):
         """The losses of the generator and of the discriminator."""
         shape = (tf.shape(images)[0], self.generator.input_shape[-1])
-        fake = self.generator(keras.random.normal(shape, seed=self.random), training=training)
+        seed = self.random if training else 0  # tests draw the same each time
+        fake = self.generator(keras.random.normal(shape, seed=seed), training=training)
         on_real = self.discriminator(images, training=training)
         on_fake = self.discriminator(fake, training=training)
         ones, zeros = tf.ones_like(on_fake), tf.zeros_like(on_fake)
@@ -142,6 +143,10 @@ class GAN(keras.Model):
         for mean, value in zip(self.means, (sum(losses), *losses), strict=True):
             mean.update_state(value)
         return {mean.name: mean.result() for mean in self.means}
+
+    def export(self, *arguments, **options):
+        """Export the generator, which is all that is needed to invent."""
+        return self.generator.export(*arguments, **options)
 
     def get_config(self):
         players = {"generator": self.generator, "discriminator": self.discriminator}

@@ -65,7 +65,7 @@ def resnet(
         y = norm_relu(y, f"{name}_2")
         y = layers.Dropout(dropout, name=f"{name}_dropout")(y)
         y = conv(y, channels, 3, 1, f"{name}_conv_2")
-        return layers.Add(name=f"{name}_add")([x, y])
+        return keras.layers.Add(name=f"{name}_add")([x, y])
 
     inputs = keras.Input(input_shape, name="image")
     x = conv(inputs, filters[0], 3, 1, "stem")

@@ -79,7 +79,7 @@ def unet(
             kernel_regularizer=penalty(l1, l2, layers),
             name=f"up_{i}_conv",
         )(x)
-        x = layers.Concatenate(name=f"up_{i}_beside")([kept[i - 1], x])
+        x = keras.layers.Concatenate(name=f"up_{i}_beside")([kept[i - 1], x])
         x = level(x, channels, f"up_{i}")
     outputs = layers.Conv2D(
         classes,

@@ -35,7 +35,7 @@ def build(recipe, data, settings, steps):
     objective = {"loss": recipe.loss, "metrics": list(recipe.metrics), **recipe.objective(data)}
     # XLA cannot see the collective operations between workers.
     jit = "auto" if settings["strategy"] == "none" else False
-    model.compile(keras.optimizers.Adam(falling), jit_compile=jit, **objective)
+    model.compile(keras.optimizers.Adam(falling, recipe.momentum), jit_compile=jit, **objective)
     return model
 
 

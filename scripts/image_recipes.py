@@ -92,6 +92,7 @@ invention = functools.partial(
     measure=later("scripts.generation", "measure"),
     figure="frechet_distance",
     better="min",
+    momentum=0.5,  # with the usual 0.9, the two networks chase each other in circles
     select="val_frechet_distance",
     baseline=later("scripts.generation", "baseline"),
     pictures=later("scripts.generation", "pictures"),
@@ -187,10 +188,11 @@ IMAGE_RECIPES = {
     "digits-gan": invention(
         about="invented handwritten digits 8x8, DCGAN",
         data=images("digits"),
-        model=without_classes("gan", latent=16, filters=(32, 64)),
+        model=without_classes("gan", latent=16, filters=(64,)),
         offline=True,
-        epochs=100,
-        batch_size=64,
+        epochs=60,
+        batch_size=32,
+        dropout=0.0,
     ),
     "mnist-gan": invention(
         about="invented handwritten digits 28x28, DCGAN",

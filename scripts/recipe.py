@@ -39,6 +39,7 @@ class Recipe:
         layers.
     pictures: `(model, data) -> {file name: matplotlib figure}`, beside the curves.
     files: `(data) -> {file name: text}`: what else belongs to the run, such as a vocabulary.
+    momentum: of Adam, the share of the old in its mean of gradients (beta_1).
     offline: whether the data come with a dependency, or are generated.
     """
 
@@ -61,6 +62,7 @@ class Recipe:
     epochs: int = 20
     batch_size: int = 64
     learning_rate: float = 1e-3
+    momentum: float = 0.9
     dropout: float = 0.25
     l1: float = 0.0
     l2: float = 1e-4
