@@ -132,11 +132,12 @@ NUMBER_RECIPES = {
     "gestures": signal_classification(
         about="gestures of a hand with a smartwatch (3251 gestures, 20 classes), tested on people "
         "that were not trained on, convolutions and a GRU",
-        data=signals("smartwatch_gestures", **SMARTWATCH),
-        model=sequence_classifier(filters=(64, 128)),
+        data=signals("smartwatch_gestures", turn=0.25, **SMARTWATCH),
+        model=sequence_classifier(filters=(64, 128), units=128),
         epochs=40,
         batch_size=32,
-        dropout=0.4,
+        learning_rate=2e-3,
+        dropout=0.3,
     ),
     "breast-cancer-mlp": table_classification(
         about="benign and malignant tumors (569, from scikit-learn), multi-layer perceptron",

@@ -37,8 +37,8 @@ def surprise(model, data, lines=20, columns=80):
 
 def translations(sources, ours, references, title):
     """Some translations beside their references, and the share that is exact by length."""
-    picture = Figure(figsize=(15, 7), layout="constrained")
-    left, right = picture.subplots(1, 2, width_ratios=(3, 1))
+    picture = Figure(figsize=(12, 7), layout="constrained")
+    left, right = picture.subplots(1, 2, width_ratios=(2, 1))
     picture.suptitle(title)
     exact = np.array([a == b for a, b in zip(ours, references, strict=True)])
     # As many wrong ones as right ones, where there are: they tell more.
@@ -55,11 +55,10 @@ def translations(sources, ours, references, title):
     left.set(xlim=(0, 1), ylim=(-len(chosen), 0))
     left.axis("off")
     lengths = np.array([len(text) for text in references])
-    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, 7)).astype(int))
-    bins = np.digitize(lengths, edges[1:-1], right=True)
-    present = np.unique(bins)
-    shares = [exact[bins == b].mean() for b in present]
-    names = [f"{lengths[bins == b].min()}-{lengths[bins == b].max()}" for b in present]
+    distinct = np.unique(lengths)
+    groups = np.array_split(distinct, min(8, len(distinct)))
+    shares = [exact[np.isin(lengths, group)].mean() for group in groups]
+    names = [str(g[0]) if len(g) == 1 else f"{g[0]}-{g[-1]}" for g in groups]
     right.bar(names, shares)
     right.set(xlabel="characters of the reference", ylabel="share translated exactly", ylim=(0, 1))
     return picture
@@ -80,10 +79,10 @@ def forecast(data, ours, naive, seasonal, shown=250):
     top.set(xlabel="time", ylabel="value")
     for name, values in (("ours", ours), ("naive", naive), ("seasonal naive", seasonal)):
         bottom.plot(ahead + 1, np.abs(values - truth).mean(0), "o-", ms=3, label=name)
-    bottom.set(xlabel="steps ahead", ylabel="mean absolute error")
-    for axes in (top, bottom):
+    bottom.set(xlabel="steps ahead", ylabel="mean absolute error", ylim=(0, None))
+    for axes, place in ((top, "upper right"), (bottom, "lower right")):
         axes.grid(alpha=0.3)
-        axes.legend(loc="upper right")
+        axes.legend(loc=place)
     return picture
 
 

@@ -141,6 +141,7 @@ TEXT_RECIPES = {
     "trec-convnet": text_convnet(
         about="what a question asks for (5952 questions), convolutions over words",
         data=texts("trec", keys=("text", "label-coarse"), length=40),
+        model=text_model("text_convnet", widths=(2, 3, 4), embedding=200),
     ),
     "imdb-lstm": text_classification(
         about="reviews of films, good or bad (50,000 texts), LSTM both ways",
@@ -170,7 +171,8 @@ TEXT_RECIPES = {
         about="characters of Shakespeare (1.1 MB), LSTM",
         data=characters("tiny_shakespeare", 100),
         model=language("LSTM", 256),
-        epochs=20,
+        epochs=15,
+        batch_size=32,
     ),
     "digits-to-words": translation(
         "bleu",

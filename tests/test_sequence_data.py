@@ -229,13 +229,28 @@ def test_tones(folder):
     data = load_signals("tones", length=4100, data_dir=folder, **SETTINGS)
     x, labels = arrays(data.test)
     assert x.shape == (300, 4100)
-    assert (x[:, 4000:] == 0).all()
+    assert (x[:, :100] == 0).all()  # in front
     assert 0.1 <= np.abs(x).max() <= 1
     assert np.bincount(labels).tolist() == [50] * 6
     assert data.rate == 8000
     assert data.train.cardinality() == 15
     short = load_signals("tones", length=100, data_dir=folder, **SETTINGS)
-    np.testing.assert_array_equal(arrays(short.test)[0], x[:, :100])
+    np.testing.assert_array_equal(arrays(short.test)[0], x[:, 100:200])
+
+
+def test_turned_signals_keep_their_shape():
+    from scripts.data.signals import turned
+
+    x = np.random.default_rng(0).standard_normal((4, 7, 3)).astype("float32")
+    y = turned(x, 1.0, 0).numpy()
+    strength = np.sqrt(np.square(y).sum((1, 2)) / np.square(x).sum((1, 2)))[:, None, None]
+    assert (strength >= 0.8).all()
+    assert (strength <= 1.2).all()
+    assert len(np.unique(strength)) == 4
+    gram = np.einsum("bti,bui->btu", x, x)  # lengths and angles between moments
+    np.testing.assert_allclose(np.einsum("bti,bui->btu", y, y), strength**2 * gram, atol=1e-4)
+    assert np.abs(y / strength - x).max() > 0.3
+    assert turned(x[:0], 1.0, 0).shape == (0, 7, 3)
 
 
 @needs_downloads

@@ -1,6 +1,6 @@
 """signals: sounds and other signals of tfds with one class each as three tf.data pipelines.
 
-file -> (signal, label) -> padded by zeros or cut -> shuffled (training only) -> batched
+file -> (signal, label) -> cut, or zeros put in front -> shuffled (training only) -> batched
 """
 
 import dataclasses
@@ -37,6 +37,7 @@ def load_signals(
     length,
     channels=None,
     people=None,
+    turn=None,
     data_dir=None,
     download_dir=None,
 ):
@@ -46,10 +47,13 @@ def load_signals(
         name: of a tfds data set whose `supervised_keys` are a signal and a class.
         batch_size: of all three parts.
         seed: of the order of the training part.
-        length: of a signal; what is longer is cut off, what is shorter padded by zeros.
+        length: of a signal; what is longer is cut off, what is shorter gets zeros in front,
+            so that a recurrent layer ends with the signal's end.
         channels: keys of the signal's parts, where it is not a sound.
         people: `(key, for validation, for test)`, where one person is to be in one part only: the
             key that tells who it is, and who is set apart.
+        turn: standard deviation in radians of the rotations of training signals with three
+            channels, a direction in space: nobody holds a hand just like another one.
         data_dir, download_dir: see `prepare`.
     """
     builder = prepare(name, data_dir, download_dir)
@@ -64,7 +68,7 @@ def load_signals(
         else:
             x = tf.stack([tf.cast(example[signal][key], tf.float32) for key in channels], axis=-1)
         x = x[:length]
-        x = tf.pad(x, [[0, length - tf.shape(x)[0]]] + [[0, 0]] * (x.shape.rank - 1))
+        x = tf.pad(x, [[length - tf.shape(x)[0], 0]] + [[0, 0]] * (x.shape.rank - 1))
         return tf.ensure_shape(x, shape), example[label]
 
     def pipeline(split, keep=None, training=False):
@@ -76,7 +80,10 @@ def load_signals(
             examples = examples.apply(tf.data.experimental.assert_cardinality(count))
         if training:
             examples = examples.shuffle(min(count, 10_000), seed=seed)
-        return examples.map(read, tf.data.AUTOTUNE).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+        batches = examples.map(read, tf.data.AUTOTUNE).batch(batch_size)
+        if training and turn is not None:
+            batches = batches.map(lambda x, y: (turned(x, turn, seed), y))
+        return batches.prefetch(tf.data.AUTOTUNE)
 
     shape = (length,) if channels is None else (length, len(channels))
     if people is None:
@@ -99,3 +106,15 @@ def load_signals(
         rate=getattr(features[signal], "sample_rate", None),
         classes=tuple(features[label].names),
     )
+
+
+def turned(x, turn, seed):
+    """Each signal `(T, 3)` of a batch rotated at random, its strength changed by 20 % at most."""
+    count = tf.shape(x)[0]
+    a, b, c = tf.unstack(tf.random.normal((3, count), stddev=turn, seed=seed))
+    zero = tf.zeros_like(a)
+    # The exponential of a skew-symmetric matrix is a rotation.
+    skew = tf.stack([zero, -c, b, c, zero, -a, -b, a, zero], axis=-1)
+    rotation = tf.linalg.expm(tf.reshape(skew, (-1, 3, 3)))
+    strength = tf.random.uniform((count, 1, 1), 0.8, 1.2, seed=seed)
+    return strength * tf.matmul(x, rotation)
