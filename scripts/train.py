@@ -125,7 +125,7 @@ def write_run(name, recipe, data, settings, trained, folder):
     title = f"{name}, seed {settings['seed']}"
     # A figure that is only measured at the end has no curve: what is logged in its place has.
     logged = [name for name in history if name != "loss" and f"val_{name}" in history]
-    drawn = recipe.figure if recipe.figure in logged else (logged or ["loss"])[0]
+    drawn = recipe.figure if f"val_{recipe.figure}" in history else (logged or ["loss"])[0]
     pictures["curves.png"] = plots.curves(
         history, trained.best_epoch - 1, drawn, title, baseline if drawn == recipe.figure else None
     )
