@@ -93,7 +93,7 @@ class Checkpoint(keras.callbacks.Callback):
             arrays[f"variable-{i}"] = variable.numpy()
         for i, weight in enumerate(best_weights):
             arrays[f"best-{i}"] = weight
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)  # without parents: a run whose folder is gone must say so
         path = self.folder / f"epoch-{epochs:05d}.npz"
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:

@@ -58,18 +58,19 @@ def new_run(folder, overwrite=False):
 
 @contextlib.contextmanager
 def resumed_run(folder):
-    """Yield the folder of an unfinished run that was interrupted."""
-    folder, partial = pathlib.Path(folder), unfinished(folder)
-    if not partial.exists():
-        state = "is finished" if folder.exists() else "does not exist"
-        raise InputError(f"{folder} {state}: there is nothing to resume")
-    with _finished(partial, folder):
+    """Yield the folder of an unfinished run, as `new_run` does."""
+    partial = unfinished(folder)
+    with _finished(partial, pathlib.Path(folder)):
         yield partial
 
 
 def resumed_settings(folder, recipe, given):
     """The settings of an unfinished run, with other places of the data if those are given."""
-    path = unfinished(folder) / "recipe.json"
+    folder, partial = pathlib.Path(folder), unfinished(folder)
+    if not partial.exists():
+        state = "is finished" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {state}: there is nothing to resume")
+    path = partial / "recipe.json"
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
         settings = run["settings"]
