@@ -23,7 +23,12 @@ def decode(model, sources, start, end, length, beams):
 
     parts = encoder(model), decoder(model)
     options = {"start": start, "end": end, "length": length, "beams": beams}
-    return [row for source in sources for row in translate(*parts, source, **options)]
+    longest = max(source.shape[1] for source in sources)
+    rows = []
+    for source in sources:  # all of one length: each other one would be traced again
+        source = np.pad(source, [(0, 0), (0, longest - source.shape[1])])
+        rows.extend(translate(*parts, source, **options))
+    return rows
 
 
 def measure(model, data):
@@ -114,14 +119,15 @@ def main(arguments=None):
         except (OSError, TypeError, KeyError) as error:
             raise command.InputError(f"{options.run} is no run that translates") from error
         model = runs.load_model(options.run)
-        for text in options.texts:
-            pieces = text.split() if kinds[0] == "word" else list(text)
-            ids = [source.index(piece) if piece in source else UNKNOWN for piece in pieces]
-            ids = np.array([ids or [UNKNOWN]], "int32")
-            rows = decode(
-                model, [ids], len(target), len(target) + 1, vocabulary["length"], options.beams
-            )
-            print(join(symbols(rows, target)[0], kinds[1]))
+        texts = [text.split() if kinds[0] == "word" else list(text) for text in options.texts]
+        ids = np.zeros((len(texts), max(1, *map(len, texts))), "int32")
+        for row, pieces in zip(ids, texts, strict=True):
+            row[: len(pieces)] = [source.index(p) if p in source else UNKNOWN for p in pieces]
+        rows = decode(
+            model, [ids], len(target), len(target) + 1, vocabulary["length"], options.beams
+        )
+        for pieces in symbols(rows, target):
+            print(join(pieces, kinds[1]))
 
 
 if __name__ == "__main__":
