@@ -337,8 +337,9 @@ def strip_false(path):
 
 
 def test_wrong_arguments(ours):
+    unrolled = tf.function(ours(3, unroll=True))
     with pytest.raises(ValueError, match="Cannot unroll a RNN"):
-        ours(3, unroll=True)(keras.Input((None, 4)))
+        unrolled.get_concrete_function(tf.TensorSpec((2, None, 4)))
     for units in (0, -1, 2.5, "3", None):
         with pytest.raises(ValueError, match="argument `units`, expected a positive integer"):
             ours(units)
