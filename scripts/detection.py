@@ -54,10 +54,10 @@ def mean_average_precision(truth, found, overlap=0.5):
         for label in set(labels.tolist()) | set(found_labels.tolist()):
             mine, chosen = boxes[labels == label], found_labels == label
             totals[label] = totals.get(label, 0) + len(mine)
-            table = overlaps(found_boxes[chosen], mine)
             order = np.argsort(-found_scores[chosen], kind="stable")
             scores.setdefault(label, []).extend(found_scores[chosen][order])
-            for row in table[order]:
+            table = overlaps(found_boxes[chosen][order], mine)
+            for row in table:
                 best = row.argmax() if len(mine) else None
                 hit = best is not None and row[best] >= overlap
                 hits.setdefault(label, []).append(hit)
