@@ -315,6 +315,7 @@ def test_penguins(folder):
         "flipper_length_mm",
     )
     assert len(data.columns) == 4 + 3 + 3
+    assert not any("species" in column for column in data.columns)
     assert np.isfinite(x).all()
     assert data.classes == ("Adelie", "Chinstrap", "Gentoo")
 

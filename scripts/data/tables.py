@@ -54,7 +54,9 @@ def load_table(name, *, batch_size, seed, data_dir=None, download_dir=None, with
     features = dict(builder.info.features.items())
     if not isinstance(features.get(label), tfds.features.ClassLabel):
         raise InputError(f"data set {name} is not a table with one class each row")
-    keys = [key for key in (keys if isinstance(keys, dict) else [keys]) if key not in without]
+    keys = list(keys) if isinstance(keys, dict) else [keys]
+    # penguins/simple counts the class itself among the columns that it is to be told from.
+    keys = [key for key in keys if key not in {label, *without}]
     rows = list(builder.as_dataset(split="train", shuffle_files=False).as_numpy_iterator())
     columns = {}
     for key in keys:
