@@ -60,6 +60,7 @@ def translations(sources, ours, references, title):
     shares = [exact[np.isin(lengths, group)].mean() for group in groups]
     names = [str(g[0]) if len(g) == 1 else f"{g[0]}-{g[-1]}" for g in groups]
     right.bar(names, shares)
+    right.tick_params("x", rotation=45)
     right.set(xlabel="characters of the reference", ylabel="share translated exactly", ylim=(0, 1))
     return picture
 

@@ -171,7 +171,7 @@ TEXT_RECIPES = {
         about="characters of Shakespeare (1.1 MB), LSTM",
         data=characters("tiny_shakespeare", 100),
         model=language("LSTM", 256),
-        epochs=15,
+        epochs=8,
         batch_size=32,
     ),
     "digits-to-words": translation(
