@@ -1,6 +1,7 @@
 # make setup    prepares .venv                      make test     passes the tests
 # make train    trains the default recipe           make lint     checks the style
 # make fuzz     ten minutes of random arguments against Keras
+# make keras-suite  Keras's own tests against our classes; MODULES="dense_test ..." for some
 # make recipes  trains every recipe that needs no network; each must beat its baseline
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PY := .venv/bin/python
 unexport PYTHONDONTWRITEBYTECODE
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup train recipes test fuzz lint format clean
+.PHONY: setup train recipes test fuzz keras-suite lint format clean
 
 setup: .venv/installed
 
@@ -30,6 +31,9 @@ test: setup
 
 fuzz: setup
 	$(PY) -m pytest -n auto tests/test_fuzz.py --hypothesis-profile=long
+
+keras-suite: setup
+	$(PY) tests/keras_suite/run.py $(MODULES)
 
 lint: setup
 	$(PY) -m ruff check .
