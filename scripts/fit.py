@@ -9,7 +9,7 @@ import numpy as np
 
 import custom_layers
 from scripts import command, distributed
-from scripts.checkpoint import Checkpoint
+from scripts.checkpoint import Checkpoint, state_variables
 
 LAYERS = {"custom": custom_layers, "keras": keras.layers}
 
@@ -97,7 +97,8 @@ def fit(recipe, data, settings, folder, strategy):
             f"lower --learning-rate, which was {settings['learning_rate']}"
         )
     if settings["strategy"] != "none":  # what follows needs one device
-        weights = model.get_weights()
+        values = [variable.numpy() for variable in state_variables(model)]
         model = build(recipe, data, settings, steps)
-        model.set_weights(weights)
+        for variable, value in zip(state_variables(model), values, strict=True):
+            variable.assign(value)
     return Trained(model, history, keep_best.best_epoch + 1, checkpoint.seconds)
