@@ -94,12 +94,14 @@ NUMBER_RECIPES = {
         data=series("mackey_glass", 100, 50, 50),
         model=forecaster("GRU"),
         offline=True,
+        learning_rate=5e-3,
     ),
     "mackey-glass-convnet": forecast(
         about="a chaotic series (5000 values), the next 50 of them, causal convolutions",
         data=series("mackey_glass", 100, 50, 50),
         model=forecaster("Conv1D"),
         offline=True,
+        learning_rate=5e-3,
     ),
     "temperatures-gru": forecast(
         about="lowest temperatures of Melbourne (3650 days), those of the next week, GRU",

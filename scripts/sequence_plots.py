@@ -81,7 +81,7 @@ def forecast(data, ours, naive, seasonal, shown=250):
     for name, values in (("ours", ours), ("naive", naive), ("seasonal naive", seasonal)):
         bottom.plot(ahead + 1, np.abs(values - truth).mean(0), "o-", ms=3, label=name)
     bottom.set(xlabel="steps ahead", ylabel="mean absolute error", ylim=(0, None))
-    for axes, place in ((top, "upper right"), (bottom, "lower right")):
+    for axes, place in ((top, "upper right"), (bottom, "best")):
         axes.grid(alpha=0.3)
         axes.legend(loc=place)
     return picture

@@ -182,7 +182,7 @@ def test_texts_at_the_edges(build):
     model = build()
 
     def answer(*texts):
-        y = model.predict(tf.constant(texts), verbose=0)
+        y = model(tf.constant(texts)).numpy()
         assert np.isfinite(y).all()
         assert_near("sum", y.sum(-1), np.ones(len(texts)), 1e-5)
         return y
@@ -204,10 +204,10 @@ def test_padding_says_nothing(name):
     """The vector of padding may be anything; but a transformer looks at the first place always."""
     build, _, _ = MODELS[name]
     model = build()
-    before = model.predict(tf.constant(TEXTS), verbose=0)
+    before = model(tf.constant(TEXTS)).numpy()
     table = model.get_layer("embedding").weights[0]
     table.assign(tf.tensor_scatter_nd_update(table.value, [[0]], [np.full(table.shape[1], 9.0)]))
-    assert_near("answer", model.predict(tf.constant(TEXTS), verbose=0), before, 1e-6)
+    assert_near("answer", model(tf.constant(TEXTS)), before, 1e-6)
 
 
 # --- language model
@@ -268,7 +268,7 @@ def score(model, source, ids):
     """Log probability of one translation, from the model as it is trained."""
     ids = [i for i in ids if i > 0]
     after = [*ids, END][: 6 if len(ids) == 6 else None]
-    y = model.predict([source[None], np.array([[START, *ids]])], verbose=0)[0]
+    y = model([source[None], np.array([[START, *ids]])])[0].numpy()
     return sum(math.log(y[t, i]) for t, i in enumerate(after))
 
 
@@ -278,7 +278,7 @@ def test_greedy_takes_the_likeliest_each_time():
     for source, row in zip(SHORT, ours, strict=True):
         ids = []
         while len(ids) < 6:
-            y = model.predict([source[None], np.array([[START, *ids]])], verbose=0)[0, -1]
+            y = model([source[None], np.array([[START, *ids]])])[0, -1].numpy()
             y[[0, START]] = 0
             if y.argmax() == END:
                 break
