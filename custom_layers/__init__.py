@@ -27,6 +27,13 @@ from custom_layers.flatten import Flatten as Flatten
 from custom_layers.gat_conv import GATConv as GATConv
 from custom_layers.gat_conv import GATv2Conv as GATv2Conv
 from custom_layers.gin_conv import GINConv as GINConv
+from custom_layers.global_pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
+from custom_layers.global_pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
+from custom_layers.global_pooling import GlobalAveragePooling3D as GlobalAveragePooling3D
+from custom_layers.global_pooling import GlobalMaxPooling1D as GlobalMaxPooling1D
+from custom_layers.global_pooling import GlobalMaxPooling2D as GlobalMaxPooling2D
+from custom_layers.global_pooling import GlobalMaxPooling3D as GlobalMaxPooling3D
+from custom_layers.global_pooling import GlobalSumPooling1D as GlobalSumPooling1D
 from custom_layers.graph_conv import GraphConv as GraphConv
 from custom_layers.graph_pooling import GraphAttentionPooling as GraphAttentionPooling
 from custom_layers.graph_pooling import GraphAveragePooling as GraphAveragePooling
@@ -37,6 +44,12 @@ from custom_layers.gru import GRUCell as GRUCell
 from custom_layers.layer_norm import LayerNormalization as LayerNormalization
 from custom_layers.lstm import LSTM as LSTM
 from custom_layers.lstm import LSTMCell as LSTMCell
+from custom_layers.pooling import AveragePooling1D as AveragePooling1D
+from custom_layers.pooling import AveragePooling2D as AveragePooling2D
+from custom_layers.pooling import AveragePooling3D as AveragePooling3D
+from custom_layers.pooling import MaxPooling1D as MaxPooling1D
+from custom_layers.pooling import MaxPooling2D as MaxPooling2D
+from custom_layers.pooling import MaxPooling3D as MaxPooling3D
 from custom_layers.regularizers import L1 as L1
 from custom_layers.regularizers import L1L2 as L1L2
 from custom_layers.regularizers import L2 as L2

@@ -187,6 +187,53 @@ ROWS = {
         normal(4, 2, 3, 2, 3),
         (2, 3, 4),
     ),
+    "MaxPooling1D": Row(
+        lambda **k: custom_layers.MaxPooling1D(3, 2, "same", **k), normal(4, 5, 2), (1,)
+    ),
+    "MaxPooling2D": Row(lambda **k: custom_layers.MaxPooling2D(**k), normal(4, 5, 4, 3), (1, 2)),
+    "MaxPooling3D": Row(
+        lambda **k: custom_layers.MaxPooling3D(data_format="channels_first", **k),
+        normal(4, 2, 3, 2, 4),
+        (2, 3, 4),
+    ),
+    "AveragePooling1D": Row(
+        lambda **k: custom_layers.AveragePooling1D(2, data_format="channels_first", **k),
+        normal(4, 2, 5),
+        (2,),
+    ),
+    "AveragePooling2D": Row(
+        lambda **k: custom_layers.AveragePooling2D(3, 2, "same", **k), normal(4, 5, 4, 3), (1, 2)
+    ),
+    "AveragePooling3D": Row(
+        lambda **k: custom_layers.AveragePooling3D(2, 1, **k), normal(4, 2, 3, 4, 2), (1, 2, 3)
+    ),
+    "GlobalMaxPooling1D": Row(
+        lambda **k: custom_layers.GlobalMaxPooling1D(**k), normal(4, 5, 3), (1,)
+    ),
+    "GlobalMaxPooling2D": Row(
+        lambda **k: custom_layers.GlobalMaxPooling2D("channels_first", **k),
+        normal(4, 3, 5, 2),
+        (2, 3),
+    ),
+    "GlobalMaxPooling3D": Row(
+        lambda **k: custom_layers.GlobalMaxPooling3D(keepdims=True, **k),
+        normal(4, 2, 3, 2, 3),
+        (1, 2, 3),
+    ),
+    "GlobalAveragePooling1D": Row(
+        lambda **k: custom_layers.GlobalAveragePooling1D(**k), normal(4, 5, 3), (1,)
+    ),
+    "GlobalAveragePooling2D": Row(
+        lambda **k: custom_layers.GlobalAveragePooling2D(**k), normal(4, 5, 2, 3), (1, 2)
+    ),
+    "GlobalAveragePooling3D": Row(
+        lambda **k: custom_layers.GlobalAveragePooling3D("channels_first", True, **k),
+        normal(4, 3, 2, 3, 2),
+        (2, 3, 4),
+    ),
+    "GlobalSumPooling1D": Row(
+        lambda **k: custom_layers.GlobalSumPooling1D(**k), normal(4, 5, 3), (1,)
+    ),
     "GraphConv": Row(
         lambda **k: custom_layers.GraphConv(3, **k), [normal(4, 6, 5), edges(4, 7, 6)], (1,)
     ),

@@ -14,15 +14,15 @@ EDGES = np.array([[0, 1], [1, 0], [2, 2], [3, 1], [3, 1], [-1, -1], [2, 0]])
 
 
 def by_loop(reduce, x, empty=0.0):
-    rows = [x[IDS == n] for n in range(SEGMENTS)]
+    rows = [x[n == IDS] for n in range(SEGMENTS)]
     return np.stack([reduce(r) if len(r) else np.full(x.shape[1:], empty) for r in rows])
 
 
 def softmax_by_loop(x):
     y = np.zeros_like(x)
     for n in range(SEGMENTS):
-        e = np.exp(x[IDS == n] - x[IDS == n].max(0, initial=-np.inf))
-        y[IDS == n] = e / e.sum(0)
+        e = np.exp(x[n == IDS] - x[n == IDS].max(0, initial=-np.inf))
+        y[n == IDS] = e / e.sum(0)
     return y
 
 
