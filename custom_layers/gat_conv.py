@@ -96,6 +96,7 @@ class _GATConv(Layer):
         dropout: the rate at which p are dropped in training, so that a node sees a random sample
             of its neighbors.
         add_self_loops: whether each node gets an edge to itself, also where there is one already.
+        use_kernel: without, nodes are h and h' (N, K O) already, such as an `EmbeddingBag` gives.
         kernel_initializer, attention_initializer, bias_initializer, and the same with
             `_regularizer` and `_constraint`: of the kernels, of a, of b.
         activity_regularizer: as in `Dense`.
@@ -117,6 +118,7 @@ class _GATConv(Layer):
         negative_slope=0.2,
         dropout=0.0,
         add_self_loops=True,
+        use_kernel=True,
         kernel_initializer="glorot_uniform",
         attention_initializer="glorot_uniform",
         bias_initializer="zeros",
@@ -142,6 +144,7 @@ class _GATConv(Layer):
         self.negative_slope = negative_slope
         self.dropout = dropout
         self.add_self_loops = add_self_loops
+        self.use_kernel = use_kernel
         self.set_knobs("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
         self.set_knobs(
             "attention", attention_initializer, attention_regularizer, attention_constraint
@@ -159,6 +162,10 @@ class _GATConv(Layer):
                 f"{type(self).__name__} is called on [nodes, edges], without edge weights. "
                 f"Received: input_shape={input_shape}"
             )
+        if not self.use_kernel and self.features != self.heads * self.units:
+            raise ValueError(
+                f"Without a kernel, nodes must have heads * units features, not {self.features}."
+            )
         self.kernel = self._add_kernel("kernel")
         self._build_attention()
         self.bias = None
@@ -167,6 +174,8 @@ class _GATConv(Layer):
             self.bias = self.add_weight(name="bias", shape=(width,), **self.knobs("bias"))
 
     def _add_kernel(self, name):
+        if not self.use_kernel:
+            return None
         shape = (self.features, self.heads * self.units)
         return self.add_weight(name=name, shape=shape, **self.knobs("kernel"))
 
@@ -176,7 +185,7 @@ class _GATConv(Layer):
 
     def _map(self, x, kernel):
         """x W in heads (N, K, O)."""
-        h = affine(x, tf.convert_to_tensor(kernel), None)
+        h = x if kernel is None else affine(x, tf.convert_to_tensor(kernel), None)
         return tf.reshape(h, (-1, self.heads, self.units))
 
     def call(self, inputs, training=False, mask=None):
@@ -205,13 +214,11 @@ class _GATConv(Layer):
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class GATConv(_GATConv):
-    __doc__ = (
-        """Graph attention (GAT): the first formula at the top of this file.
+    __doc__ = """Graph attention (GAT): the first formula at the top of this file.
 
     Weights `kernel (F, heads * units)`, `attention_source` and `attention_target (heads, units)`,
-    and `bias`."""
-        + _GATConv.__doc__
-    )
+    and `bias`.
+    """ + _GATConv.__doc__.lstrip()
 
     def _build_attention(self):
         self.attention_source = self._add_attention("attention_source")
@@ -227,13 +234,11 @@ class GATConv(_GATConv):
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class GATv2Conv(_GATConv):
-    __doc__ = (
-        """Graph attention, version 2 (GATv2): the second formula at the top of this file.
+    __doc__ = """Graph attention, version 2 (GATv2): the second formula at the top of this file.
 
     Weights `kernel` and `target_kernel (F, heads * units)`, `attention (heads, units)` and
-    `bias`."""
-        + _GATConv.__doc__
-    )
+    `bias`.
+    """ + _GATConv.__doc__.lstrip()
 
     def _build_attention(self):
         self.target_kernel = self._add_kernel("target_kernel")
@@ -241,6 +246,5 @@ class GATv2Conv(_GATConv):
 
     def _scores(self, x, h, edges):
         attention = tf.convert_to_tensor(self.attention)
-        return gatv2_scores(
-            h, self._map(x, self.target_kernel), attention, edges, slope=self.negative_slope
-        )
+        target = self._map(x, self.target_kernel)
+        return gatv2_scores(h, target, attention, edges, slope=self.negative_slope)

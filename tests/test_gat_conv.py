@@ -84,3 +84,21 @@ def test_wrong_arguments(make):
         make(3, dropout=1.0)
     with pytest.raises(ValueError, match="without edge weights"):
         make(3)([NODES, EDGES, WEIGHTS])
+
+
+@pytest.mark.parametrize("make", [GATConv, GATv2Conv])
+def test_without_kernel_nodes_are_mapped_already(make):
+    """As with a kernel that changes nothing; h' of version 2 is then h."""
+    nodes = tf.concat([NODES, NODES], 1)[:, :6]
+    arguments = {"units": 2, "heads": 3, "dtype": "float64"}
+    whole = randomized(make(**arguments), [nodes, EDGES])
+    bare = randomized(make(use_kernel=False, **arguments), [nodes, EDGES])
+    for kernel in ("kernel", "target_kernel"):
+        assert getattr(bare, kernel, None) is None
+        if hasattr(whole, kernel):
+            getattr(whole, kernel).assign(np.eye(6))
+    bare.set_weights([w.numpy() for w in whole.weights if "kernel" not in w.name])
+    assert_near("output", bare([nodes, EDGES]), whole([nodes, EDGES]))
+    check_backward(bare, [nodes, PADDED_EDGES])
+    with pytest.raises(ValueError, match=r"heads \* units features, not 5"):
+        make(2, heads=3, use_kernel=False).build([(None, 5), (None, 2)])
