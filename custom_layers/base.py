@@ -27,18 +27,6 @@ def check_positive(**arguments):
             )
 
 
-def get_data_format(data_format):
-    """The data format of that name; for None, the one that Keras is configured for."""
-    if data_format is None:
-        return keras.config.image_data_format()
-    if str(data_format).lower() not in ("channels_first", "channels_last"):
-        raise ValueError(
-            "The `data_format` argument must be one of {'channels_first', 'channels_last'}. "
-            f"Received: data_format={data_format}"
-        )
-    return str(data_format).lower()
-
-
 class Layer(keras.layers.Layer):
     """A Keras layer whose config follows from its signature.
 

@@ -26,8 +26,9 @@ OOPSLA 2014.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, get_data_format
+from custom_layers.base import Layer
 from custom_layers.gradients import with_backward
+from custom_layers.windows import standardize_data_format
 
 COLUMNS = 1024  # of the grid that positions are numbered in; part of what a seed means
 GOLDEN = 0x9E3779B97F4A7C15  # SplitMix64's step, 2^64 divided by the golden ratio
@@ -230,7 +231,7 @@ class SpatialDropout2D(_SpatialDropout):
 
     def __init__(self, rate, data_format=None, seed=None, name=None, dtype=None):
         super().__init__(rate, seed, name, dtype)
-        self.data_format = get_data_format(data_format)
+        self.data_format = standardize_data_format(data_format)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")

@@ -15,8 +15,9 @@ import math
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, get_data_format
+from custom_layers.base import Layer
 from custom_layers.gradients import with_backward
+from custom_layers.windows import standardize_data_format
 
 
 def channels_last(rank):
@@ -55,7 +56,7 @@ class Flatten(Layer):
 
     def __init__(self, data_format=None, **kwargs):
         super().__init__(**kwargs)
-        self.data_format = get_data_format(data_format)
+        self.data_format = standardize_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(min_ndim=1)
 
     def call(self, inputs):

@@ -15,7 +15,7 @@ from keras_suite.swap import Swap
 from custom_layers.convert import twins
 
 FAST = ["flatten", "relu", "leaky_relu", "softmax", "activation", "dropout", "simple_rnn"]
-FAST += ["activity_regularization", "spatial_dropout", "layer_normalization", "global_max_pooling"]
+FAST += ["activity_regularization", "spatial_dropout", "layer_normalization", "max_pooling"]
 
 
 def modules(names):
