@@ -56,6 +56,8 @@ def _taps(x, like, window, strides, padding):
 
 def unpool_forward(dy, x, y, **how):
     """Put dy[p] at the first maximum of window p: the backward of the maximum."""
+    if x.shape[0] == 0:  # in a graph on a CPU, the kernel would abort the process
+        return tf.zeros_like(x), (x, y)
     dx = tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=y, grad=dy, **_attributes(**how))
     return dx, (x, y)
 
