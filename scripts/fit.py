@@ -25,17 +25,17 @@ class Trained:
 
 
 def build(recipe, data, settings, steps):
-    """The compiled model of a recipe. The learning rate falls to 0 along a cosine."""
+    """The compiled model of a recipe."""
     model = recipe.model(
         data, **{k: settings[k] for k in ("dropout", "l1", "l2")}, layers=LAYERS[settings["layers"]]
     )
-    falling = keras.optimizers.schedules.CosineDecay(
-        settings["learning_rate"], settings["epochs"] * steps
-    )
+    rate = settings["learning_rate"]
+    if recipe.decay:
+        rate = keras.optimizers.schedules.CosineDecay(rate, settings["epochs"] * steps)
     objective = {"loss": recipe.loss, "metrics": list(recipe.metrics), **recipe.objective(data)}
     # XLA cannot see the collective operations between workers.
     jit = "auto" if settings["strategy"] == "none" else False
-    model.compile(keras.optimizers.Adam(falling, recipe.momentum), jit_compile=jit, **objective)
+    model.compile(keras.optimizers.Adam(rate, recipe.momentum), jit_compile=jit, **objective)
     return model
 
 
@@ -47,6 +47,11 @@ def fit(recipe, data, settings, folder, strategy):
     """
     train, validation = data.train, data.validation
     if settings["strategy"] != "none":
+        if not recipe.divisible:
+            raise command.InputError(
+                f"--strategy {settings['strategy']}: a batch of this recipe is one graph, whose "
+                "nodes cannot be divided among devices"
+            )
         size = settings["batch_size"]
         train, validation = (distributed.shard(part, size) for part in (train, validation))
     steps = int(train.cardinality())

@@ -39,6 +39,8 @@ class Recipe:
         layers.
     pictures: `(model, data) -> {file name: matplotlib figure}`, beside the curves.
     files: `(data) -> {file name: text}`: what else belongs to the run, such as a vocabulary.
+    divisible: whether a batch can be divided among devices; a graph's nodes cannot.
+    decay: whether the learning rate falls to 0 along a cosine, or stays.
     momentum: of Adam, the share of the old in its mean of gradients (beta_1).
     offline: whether the data come with a dependency, or are generated.
     """
@@ -58,6 +60,8 @@ class Recipe:
     files: Callable = lambda data: {}
     select: str = "val_loss"
     mode: str = "min"
+    divisible: bool = True
+    decay: bool = True
     offline: bool = False
     epochs: int = 20
     batch_size: int = 64

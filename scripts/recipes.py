@@ -6,6 +6,7 @@ seconds to import, and neither the table of recipes nor a misspelled name should
 
 import functools
 
+from scripts.graph_recipes import GRAPH_RECIPES
 from scripts.image_recipes import IMAGE_RECIPES, confusion, images, with_classes
 from scripts.number_recipes import NUMBER_RECIPES
 from scripts.recipe import Recipe
@@ -115,6 +116,7 @@ RECIPES = {
     **IMAGE_RECIPES,
     **NUMBER_RECIPES,
     **TEXT_RECIPES,
+    **GRAPH_RECIPES,
 }
 
 

@@ -28,7 +28,7 @@ def parse(arguments):
     parser.add_argument("--list", action="store_true", help="print the recipes")
     parser.add_argument("--epochs", type=command.count)
     parser.add_argument("--batch-size", type=command.count)
-    parser.add_argument("--learning-rate", type=command.rate, help="at the start; it falls to 0")
+    parser.add_argument("--learning-rate", type=command.rate, help="at the start")
     parser.add_argument("--l1", type=command.factor, help="penalty on |weights| of the kernels")
     parser.add_argument("--l2", type=command.factor, help="penalty on squared weights")
     parser.add_argument("--dropout", type=command.fraction, help="fraction of features dropped")

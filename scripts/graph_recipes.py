@@ -1,0 +1,124 @@
+"""The recipes of graphs: classes of nodes, classes of whole graphs, what somebody will like."""
+
+import functools
+
+from scripts.recipe import Recipe, later
+
+
+def nodes(name, **options):
+    return later("scripts.data.nodes", "load_nodes", name, **options)
+
+
+def node_classifier(conv, **fixed):
+    """The model of the convolution of that name in `custom_layers`."""
+
+    def model(data, **options):
+        import custom_layers
+        from models.node_classifier import node_classifier
+
+        layer = getattr(custom_layers, conv)
+        return node_classifier(data.features, len(data.classes), conv=layer, **fixed, **options)
+
+    return model
+
+
+node_classification = functools.partial(
+    Recipe,
+    loss=None,
+    metrics=(),
+    objective=later("scripts.graph_figures", "objective"),
+    figure="accuracy",
+    baseline=later("scripts.graph_figures", "label_propagation"),
+    pictures=later("scripts.graph_figures", "node_pictures"),
+    divisible=False,
+    decay=False,
+    epochs=200,
+    batch_size=1,
+    learning_rate=0.01,
+    dropout=0.5,
+    l2=2.5e-4,
+)
+
+
+def graphs(name, **options):
+    return later("scripts.data.graphs", "load_graphs", name, **options)
+
+
+def graph_classifier(**fixed):
+    make = later("models.graph_classifier", "graph_classifier", **fixed)
+    return lambda data, **options: make(data.features, len(data.classes), **options)
+
+
+graph_classification = functools.partial(
+    Recipe,
+    loss="sparse_categorical_crossentropy",
+    metrics=("accuracy",),
+    figure="accuracy",
+    baseline=later("scripts.baselines", "commonest_class"),
+    pictures=later("scripts.graph_figures", "graph_pictures"),
+    divisible=False,
+    epochs=60,
+    batch_size=32,
+    learning_rate=0.01,
+    l2=0.0,
+)
+
+GRAPH_RECIPES = {
+    "karate-gcn": node_classification(
+        about="which leader 32 members of a karate club followed (from networkx), GCN",
+        data=nodes("karate_club"),
+        model=node_classifier("GraphConv"),
+        baseline=later("scripts.graph_figures", "commonest_class"),
+        offline=True,
+    ),
+    "influencers-sage": node_classification(
+        about="whom a social network hears (2000 generated accounts), GraphSAGE",
+        data=nodes("influencers"),
+        model=node_classifier("SAGEConv", units=32),
+        baseline=later("scripts.graph_figures", "most_followed"),
+        offline=True,
+        dropout=0.0,
+    ),
+    "cora-gcn": node_classification(
+        about="subjects of 2708 papers that cite each other, 140 of them known, GCN",
+        data=nodes("planetoid/cora"),
+        model=node_classifier("GraphConv"),
+    ),
+    "cora-gat": node_classification(
+        about="subjects of 2708 papers that cite each other, 140 of them known, GAT",
+        data=nodes("planetoid/cora"),
+        model=node_classifier("GATConv", units=8),
+        learning_rate=0.005,
+        dropout=0.6,
+        epochs=400,
+    ),
+    "cora-sage-sampled": node_classification(
+        about="subjects of 2708 papers, trained on sampled neighborhoods, GraphSAGE",
+        data=nodes("planetoid/cora", sizes=(10, 10)),
+        model=node_classifier("SAGEConv"),
+        batch_size=70,
+        epochs=100,
+    ),
+    "citeseer-gcn": node_classification(
+        about="subjects of 3327 papers that cite each other, 120 of them known, GCN",
+        data=nodes("planetoid/citeseer"),
+        model=node_classifier("GraphConv"),
+    ),
+    "atlas-gin": graph_classification(
+        about="which graphs of up to 7 nodes have a triangle (1253, from networkx), GIN",
+        data=graphs("graph_atlas"),
+        model=graph_classifier(),
+        offline=True,
+    ),
+    "mutag-gin": graph_classification(
+        about="which molecules are mutagenic (188), GIN",
+        data=graphs("tu/mutag"),
+        model=graph_classifier(units=(16,) * 4),
+    ),
+    "enzymes-gin": graph_classification(
+        about="six classes of enzymes, from how proteins are folded (600), GIN",
+        data=graphs("tu/enzymes"),
+        model=graph_classifier(units=(32,) * 4),
+        epochs=150,
+    ),
+}
