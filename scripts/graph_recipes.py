@@ -63,6 +63,16 @@ graph_classification = functools.partial(
     l2=0.0,
 )
 
+# How many values each of the nine columns of an atom has in the Open Graph Benchmark: its number,
+# chirality, degree, charge, hydrogens, radical electrons, hybridization, aromatic, in a ring.
+ATOMS = (119, 5, 12, 12, 10, 6, 6, 2, 2)
+
+
+def recommender(**fixed):
+    make = later("models.recommender", "recommender", **fixed)
+    return lambda data, **options: make(data.users + data.items, **options)
+
+
 GRAPH_RECIPES = {
     "karate-gcn": node_classification(
         about="which leader 32 members of a karate club followed (from networkx), GCN",
@@ -120,5 +130,38 @@ GRAPH_RECIPES = {
         data=graphs("tu/enzymes"),
         model=graph_classifier(units=(32,) * 4),
         epochs=150,
+    ),
+    "molpcba-gin": graph_classification(
+        about="what 437,929 molecules do in 128 experiments, GIN",
+        data=graphs("ogbg_molpcba", kinds=ATOMS),
+        model=graph_classifier(units=(256,) * 5, categorical=len(ATOMS), tasks=True),
+        loss=None,
+        metrics=(),
+        objective=lambda data: {"loss": "binary_crossentropy"},
+        measure=later("scripts.graph_figures", "average_precision"),
+        figure="average_precision",
+        baseline=later("scripts.graph_figures", "share_of_yes"),
+        pictures=later("scripts.graph_figures", "task_pictures"),
+        epochs=50,
+        batch_size=256,
+        learning_rate=1e-3,
+    ),
+    "movielens-lightgcn": Recipe(
+        about="what people will like (MovieLens, 100,836 ratings of 610 people), LightGCN",
+        data=later("scripts.data.likes", "load_likes", "movielens/latest-small-ratings"),
+        model=recommender(),
+        loss=None,
+        metrics=(),
+        objective=later("scripts.recommendations", "objective"),
+        figure="recall_20",
+        measure=later("scripts.recommendations", "measure"),
+        baseline=later("scripts.recommendations", "baseline"),
+        pictures=later("scripts.recommendations", "pictures"),
+        divisible=False,
+        epochs=40,
+        batch_size=2048,
+        learning_rate=0.01,
+        dropout=0.0,
+        l2=1e-6,
     ),
 }
