@@ -66,7 +66,7 @@ def test_keras_classes_are_counted_where_nothing_is_swapped():
 )
 def test_broken_layers_turn_it_red(name, module, test):
     report = run.run(modules([module]), ["custom_layers", f"keras_suite.broken:{name}"])
-    assert f"{module}_test::{test}" in failures(report)
+    assert any(name.startswith(f"{module}_test::{test}") for name in failures(report))
 
 
 @pytest.mark.long
