@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from custom_layers.base import Layer, check_positive
+from custom_layers.correlation import sum_places
 from custom_layers.gradients import with_backward
 
 
@@ -36,7 +37,7 @@ def affine_backward(dy, cache):
         dy = tf.reshape(dy, (-1, kernel.shape[1]))  # (N, O)
     dx = tf.matmul(dy, kernel, transpose_b=True)
     dkernel = tf.matmul(x, dy, transpose_a=True)
-    dbias = tf.reduce_sum(dy, 0)
+    dbias = sum_places(dy)
     return dx if shape is None else tf.reshape(dx, shape), dkernel, dbias
 
 
@@ -57,7 +58,7 @@ def sparse_affine_backward(dy, cache):
     rows, columns = x.indices[:, 0], x.indices[:, 1]
     dvalues = tf.reduce_sum(tf.gather(dy, rows) * tf.gather(kernel, columns), 1)
     dkernel = tf.sparse.sparse_dense_matmul(x, dy, adjoint_a=True)
-    dbias = tf.reduce_sum(dy, 0)
+    dbias = sum_places(dy)
     return dvalues, None, None, dkernel, dbias
 
 

@@ -54,6 +54,22 @@ def test_sparse_input_is_the_dense_one():
     check_backward(of_values, sparse.values, second_order=False)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_bias_gradient_of_many_rows(dtype):
+    """A sum of 50,000 halves of 1/16, which half precision cannot add one by one."""
+    layer = Dense(1, dtype=dtype)
+    x = tf.ones((50_000, 1), dtype)
+
+    @tf.function
+    def dbias():
+        with tf.GradientTape() as tape:
+            y = tf.reduce_sum(tf.cast(layer(x), "float32")) / 16
+        return tape.gradient(y, layer.bias.value)
+
+    layer(x)
+    assert_near("dbias", tf.cast(dbias(), "float64"), [3125.0], 1e-2)
+
+
 @pytest.mark.parametrize("units", [0, -1, 2.5, "3", None, True])
 def test_units_must_be_a_positive_integer(units):
     with pytest.raises(ValueError, match=f"`units`, expected a positive integer.*{units}"):
