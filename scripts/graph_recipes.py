@@ -117,8 +117,10 @@ GRAPH_RECIPES = {
     "atlas-gin": graph_classification(
         about="which graphs of up to 7 nodes have a triangle (1253, from networkx), GIN",
         data=graphs("graph_atlas"),
-        model=graph_classifier(),
+        model=graph_classifier(units=(64, 64, 64)),
         offline=True,
+        learning_rate=3e-3,
+        dropout=0.0,
     ),
     "mutag-gin": graph_classification(
         about="which molecules are mutagenic (188), GIN",

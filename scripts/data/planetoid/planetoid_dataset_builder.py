@@ -86,7 +86,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         yield 0, example(parts, order)
 
 
-def example(parts, order):
+def example(parts, order, validation=500):
     """The graph, from the content of the files.
 
     Rows 0 to len(allx) - 1 are those of `allx` and `ally`; row i of `tx` and `ty` is that of node
@@ -121,7 +121,7 @@ def example(parts, order):
         "split": split_of(
             num_nodes,
             train=np.arange(labelled),
-            validation=np.arange(labelled, labelled + 500),
+            validation=np.arange(labelled, labelled + validation),
             test=order,
         ),
     }
