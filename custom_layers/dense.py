@@ -57,7 +57,9 @@ def sparse_affine_backward(dy, cache):
     x, kernel = cache
     rows, columns = x.indices[:, 0], x.indices[:, 1]
     dvalues = tf.reduce_sum(tf.gather(dy, rows) * tf.gather(kernel, columns), 1)
-    dkernel = tf.sparse.sparse_dense_matmul(x, dy, adjoint_a=True)
+    # The rows that x touches and no others, as of an embedding.
+    touched = tf.gather(dy, rows) * x.values[:, tf.newaxis]
+    dkernel = tf.IndexedSlices(touched, columns, tf.shape(kernel, tf.int64))
     dbias = sum_places(dy)
     return dvalues, None, None, dkernel, dbias
 
