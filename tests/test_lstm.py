@@ -47,7 +47,11 @@ ACTIVATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("activation", "recurrent_activation"), ACTIVATIONS, ids=str)
+@pytest.mark.parametrize(
+    ("activation", "recurrent_activation"),
+    ACTIVATIONS,
+    ids=lambda f: getattr(f, "__name__", str(f)),
+)
 @pytest.mark.parametrize(
     "arguments",
     [

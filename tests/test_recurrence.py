@@ -64,7 +64,7 @@ FUNCTIONS = ["tanh", "sigmoid", "relu", "linear", "softmax", "gelu", "hard_sigmo
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
-@pytest.mark.parametrize("function", FUNCTIONS, ids=str)
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: getattr(f, "__name__", str(f)))
 def test_activations(function, mode):
     """The derivative is that of TensorFlow, also of a softmax, which mixes its inputs."""
     f = keras.activations.get(function)

@@ -30,7 +30,11 @@ def test_the_equations():
     assert_near("output", numpy_simple_rnn(X, *layer.get_weights()), expected)
 
 
-@pytest.mark.parametrize("activation", ["tanh", "relu", "softmax", tf.sin, None], ids=str)
+@pytest.mark.parametrize(
+    "activation",
+    ["tanh", "relu", "softmax", tf.sin, None],
+    ids=lambda f: getattr(f, "__name__", str(f)),
+)
 @pytest.mark.parametrize(
     "arguments",
     [
