@@ -2,7 +2,7 @@
 
     block     GINConv(Dense) -> BatchNorm -> ReLU -> Dense -> BatchNorm -> ReLU
     head      sums over each graph of the nodes after every block, and before the first one
-              -> beside each other -> Dropout -> Dense -> softmax
+              -> beside each other (-> Dense -> ReLU) -> Dropout -> Dense -> softmax
 
 Xu, Hu, Leskovec & Jegelka, How powerful are graph neural networks?, ICLR 2019.
 """
@@ -22,6 +22,7 @@ def graph_classifier(
     units=(32, 32, 32),
     categorical=None,
     tasks=False,
+    hidden=None,
     dropout=0.5,
     l1=0.0,
     l2=0.0,
@@ -39,6 +40,7 @@ def graph_classifier(
         categorical: for nodes that are ids (N, C) of a table of `features` rows, C; they begin as
             the sum of C embeddings. None: nodes (N, F) are numbers.
         tasks: whether classes are T questions, each answered for itself with yes or no.
+        hidden: width of one more layer between pooling and the last one; the paper has none.
         dropout: fraction dropped before the last layer.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of every kernel.
         pooling: the layer that makes one row of a graph's nodes.
@@ -84,6 +86,8 @@ def graph_classifier(
         x = normalized(dense(width, f"dense_{i}")(x), f"outer_{i}")
         pooled.append(pooling(name=f"pool_{i}")([x, *graphs]))
     x = keras.layers.Concatenate(name="all_blocks")(pooled)
+    if hidden is not None:
+        x = layers.ReLU(name="hidden_relu")(dense(hidden, "hidden")(x))
     x = layers.Dropout(dropout, name="dropout")(x)
     if tasks:
         x = dense(classes, "answers", activation="sigmoid")(x)

@@ -33,7 +33,13 @@ ROWS = {
     "cora-gcn": Row("planetoid/cora", "GraphConv", {"units": 16, "dropout": 0.5, "l2": 2.5e-4}),
     "cora-gat": Row("planetoid/cora", "GATConv", GAT, 0.005, 1000, 100),
     "cora-sgc": Row("planetoid/cora", "SGConv", {"dropout": 0.0, "l2": 6.5e-6}, 0.2, 100),
-    "cora-appnp": Row("planetoid/cora", "APPNP", {"units": 64, "dropout": 0.5, "l2": 2.5e-3}),
+    "cora-appnp": Row(
+        "planetoid/cora",
+        "APPNP",
+        {"units": 64, "dropout": 0.5, "l2": 2.5e-3},
+        epochs=1000,
+        patience=100,
+    ),
     "cora-sage": Row("planetoid/cora", "SAGEConv", {"units": 16, "dropout": 0.5, "l2": 2.5e-4}),
     "citeseer-gcn": Row(
         "planetoid/citeseer", "GraphConv", {"units": 16, "dropout": 0.5, "l2": 2.5e-4}
@@ -131,20 +137,33 @@ def write(name, options):
         "mean": round(float(accuracies.mean()), 4),
         "deviation": round(float(accuracies.std()), 4),
         "seconds": round(seconds),
-        "versions": runs.versions(),
-        "device": runs.device(),
     }
-    folder = pathlib.Path(options.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-        file.write(f"# {json.dumps(about)}\n")
-        table = csv.writer(file)
-        table.writerow(["seed", "test_accuracy", "best_epoch", "milliseconds_a_step"])
-        table.writerows(lines)
+    write_table(
+        pathlib.Path(options.output),
+        name,
+        about,
+        ["seed", "test_accuracy", "best_epoch", "milliseconds_a_step"],
+        lines,
+    )
     return (
         f"{name}: {100 * accuracies.mean():.2f} +- {100 * accuracies.std():.2f} "
         f"({options.seeds} seeds, {seconds:.0f} s)"
     )
+
+
+def write_table(folder, name, about, columns, rows):
+    """Write `<name>-<device>-tf<version>.csv`; its first line says how it came about, in JSON."""
+    import tensorflow as tf
+
+    device = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
+    about = about | {"versions": runs.versions(), "device": runs.device()}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{device}-tf{tf.__version__}.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        file.write(f"# {json.dumps(about)}\n")
+        table = csv.writer(file)
+        table.writerow(columns)
+        table.writerows(rows)
 
 
 if __name__ == "__main__":
