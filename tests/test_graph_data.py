@@ -1,8 +1,10 @@
 """Data of graphs: as their sources say, safe against hostile files; what they are measured by."""
 
 import collections
+import dataclasses
 import functools
 import hashlib
+import json
 import os
 import pathlib
 import pickle
@@ -19,7 +21,7 @@ import tensorflow_datasets as tfds
 from custom_layers import SAGEConv
 from custom_layers.checks import assert_near
 from models.node_classifier import node_classifier
-from scripts import graph_figures, graph_table, recommendations
+from scripts import evaluate, graph_figures, graph_folds, graph_table, recommendations, train
 from scripts.command import InputError
 from scripts.data import graphs, nodes
 from scripts.data.graph_examples import PARTS, fetch
@@ -28,6 +30,7 @@ from scripts.data.likes import divide
 from scripts.data.planetoid import planetoid_dataset_builder as planetoid
 from scripts.data.planetoid.pickles import read
 from scripts.data.tu import tu_dataset_builder as tu
+from scripts.fit import build
 from scripts.recipes import RECIPES
 
 SHARED = os.environ.get("CUSTOM_LAYERS_DATA")
@@ -400,7 +403,9 @@ def test_table_of_seeds(folder, tmp_path, monkeypatch, capsys):
         ["karate", "--seeds", "2", "--data-dir", folder, "--output", str(tmp_path / "new")]
     )
     assert "karate: " in capsys.readouterr().out
-    lines = (tmp_path / "new" / "karate.csv").read_text().splitlines()
+    (path,) = (tmp_path / "new").iterdir()
+    assert path.name.startswith("karate-")
+    lines = path.read_text().splitlines()
     assert lines[0].startswith('# {"recipe": "karate"')
     assert lines[1] == "seed,test_accuracy,best_epoch,milliseconds_a_step"
     assert [line.split(",")[0] for line in lines[2:]] == ["0", "1"]
@@ -436,3 +441,52 @@ def test_tu(folder, name, count, width):
             rows = tf.reduce_sum(x["nodes"], 1) == tf.cast(x["graph_ids"] >= 0, tf.float32)
             assert tf.reduce_all(rows)  # one-hot, but for padding
     assert (total, data.features) == (count, width)
+
+
+def test_folds(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(graph_folds, "FOLDS", 2)
+    options = ["--epochs", "2", "--units", "3", "--batch-size", "400", "--data-dir", folder]
+    graph_folds.main(["graph_atlas", *options, "--output", str(tmp_path)])
+    assert "graph_atlas: " in capsys.readouterr().out
+    (path,) = tmp_path.iterdir()
+    assert [line.partition(",")[0] for line in path.read_text().splitlines()[1:]] == [
+        "fold",
+        "1",
+        "2",
+    ]
+    labels = np.repeat([0, 1], [40, 20])
+    for rest, test in graph_folds.folds(labels):
+        assert sorted([*rest, *test]) == list(range(60))
+        assert labels[test].mean() == pytest.approx(1 / 3, abs=0.02)
+
+
+def test_one_graph_is_not_divided_among_devices(folder, tmp_path, capsys):
+    options = ["--data-dir", folder, "--output", str(tmp_path / "run"), "--epochs", "1"]
+    with pytest.raises(SystemExit):
+        train.main(["karate-gcn", "--strategy", "mirrored", *options])
+    assert "a batch of this recipe is one graph" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["karate-gcn", "atlas-gin"])
+def test_recipes_run(name, folder, tmp_path, capsys):
+    run = tmp_path / "run"
+    train.main([name, "--data-dir", folder, "--output", str(run), "--epochs", "2"])
+    assert f"{run}: test accuracy " in capsys.readouterr().out
+    metrics = json.loads((run / "metrics.json").read_text())
+    picture = "nodes.png" if name == "karate-gcn" else "confusion.png"
+    assert (run / picture).stat().st_size > 5000
+    evaluate.main([str(run)])
+    assert f"test accuracy {metrics['test']['accuracy']:.6f}" in capsys.readouterr().out
+
+
+def test_learning_rate_stays_where_the_recipe_says(load):
+    settings = {"dropout": 0.5, "l1": 0.0, "l2": 0.0, "learning_rate": 0.25, "epochs": 3}
+    settings |= {"layers": "custom", "strategy": "none"}
+    data, recipe = load("karate_club"), RECIPES["karate-gcn"]
+    for stays, rates in ((True, [0.25, 0.25]), (False, [0.25, 0.0])):
+        model = build(dataclasses.replace(recipe, decay=not stays), data, settings, 1)
+        found = []
+        for iteration in (0, 3):
+            model.optimizer.iterations.assign(iteration)
+            found.append(float(model.optimizer.learning_rate))
+        assert found == rates
