@@ -83,8 +83,10 @@ def fetch(dl_manager, url, sums):
     """
     name = url.rpartition("/")[2]
     # Its public name is for data sets that can only be downloaded by hand.
-    path = pathlib.Path(dl_manager._manual_dir or ".") / name
-    if not path.is_file():
+    folder = dl_manager._manual_dir
+    if folder is not None and (pathlib.Path(folder) / name).is_file():
+        path = pathlib.Path(folder) / name
+    else:
         path = pathlib.Path(dl_manager.download(url))
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sums[name]:
