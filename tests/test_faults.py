@@ -98,7 +98,9 @@ def test_killed_and_resumed(reference, tmp_path):
 
 def test_interrupted_by_the_keyboard_and_a_damaged_checkpoint(reference, tmp_path):
     folder = tmp_path / "run"
-    process = start(*RECIPE, "--output", folder)
+    # A shell's background job ignores the keyboard, and so do the processes that it starts.
+    listening = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = start(*RECIPE, "--output", folder, **listening)
     wait_for_epoch(folder, 3, process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()

@@ -39,7 +39,6 @@ def test_the_equations():
     "arguments",
     [
         {},
-        {"activation": None},
         {"use_bias": False, "dropout": 0.3, "recurrent_dropout": 0.3, "seed": 1},
     ],
     ids=str,
