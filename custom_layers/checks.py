@@ -31,7 +31,7 @@ def assert_near(name, actual, expected, tolerance=None):
         tolerance = TOLERANCE.get(str(actual.dtype), 0.0)
     actual, expected = actual.astype("float64"), expected.astype("float64")
     same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))  # infinities too
-    error = np.abs(np.where(same, 0, actual - expected)).max(initial=0)
+    error = np.abs(np.where(same, 0, actual) - np.where(same, 0, expected)).max(initial=0)
     scale = max(1.0, np.abs(np.where(np.isfinite(expected), expected, 0)).max(initial=0))
     if not error <= tolerance * scale:
         raise AssertionError(f"{name}: off by {error:.3g}, allowed {tolerance * scale:.3g}")

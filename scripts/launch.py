@@ -107,7 +107,7 @@ def main(arguments=None):
     )
     parser.add_argument("recipe", metavar="RECIPE")
     parser.add_argument("--workers", type=command.count, default=2)
-    parser.add_argument("--restarts", type=int, default=3, help="how often to start again")
+    parser.add_argument("--restarts", type=command.seed, default=3, help="how often to start again")
     parser.add_argument("--output", help="run folder (default: runs/RECIPE/workers)")
     options, others = parser.parse_known_args(arguments)
     folder = pathlib.Path(options.output or f"runs/{options.recipe}/workers")

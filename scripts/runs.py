@@ -73,11 +73,11 @@ def resumed_settings(folder, recipe, given):
     path = partial / "recipe.json"
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        settings = run["settings"]
+        settings, begun = run["settings"], run["recipe"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path} cannot be read ({error}): --overwrite begins anew") from error
-    if run["recipe"] != recipe:
-        raise InputError(f"{folder} is a run of {run['recipe']}, not of {recipe}")
+    if begun != recipe:
+        raise InputError(f"{folder} is a run of {begun}, not of {recipe}")
     for key, value in given.items():
         if key in ("data_dir", "download_dir"):
             settings[key] = value

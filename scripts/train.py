@@ -153,6 +153,7 @@ def open_run(folder, options, name, settings, given):
     """The unfinished run's folder and its settings, of a new run or of one to go on with."""
     from scripts import distributed
 
+    again = f"python -m scripts.train {name} --resume {folder}"
     index, _ = distributed.task()
     if index:  # only the chief writes the run; the others keep checkpoints
         folder = folder.parent / f"{folder.name}-worker-{index}"
@@ -162,7 +163,6 @@ def open_run(folder, options, name, settings, given):
         settings = runs.resumed_settings(folder, name, given)
     else:  # a new run, or a worker whose disk was lost
         opened = runs.new_run(folder, options.overwrite)
-    again = f"python -m scripts.train {name} --resume {folder}"
     try:
         with opened as partial:
             yield partial, settings

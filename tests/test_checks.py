@@ -67,6 +67,7 @@ def test_twin_sees_another_function():
 
 def test_near():
     assert_near("x", np.array([1.0, np.nan]), np.array([1.0, np.nan]))
-    for wrong in ([1.0, 2.0], [1.1, np.nan], [[1.0, np.nan]]):
+    assert_near("x", np.array([np.inf, -np.inf]), np.array([np.inf, -np.inf]))
+    for wrong in ([1.0, 2.0], [1.1, np.nan], [np.inf, np.nan], [[1.0, np.nan]]):
         with pytest.raises(AssertionError):
             assert_near("x", np.array(wrong), np.array([1.0, np.nan]))
