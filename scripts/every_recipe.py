@@ -10,26 +10,22 @@ from scripts import command
 from scripts.recipes import RECIPES
 
 
-def run(name, folder, arguments):
-    """Train a recipe in a process of its own. Returns its line, and whether all is well."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "scripts.train",
-            name,
-            "--output",
-            folder,
-            "--overwrite",
-            *arguments,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def train(name, folder, arguments):
+    """What the `metrics.json` of a recipe's run holds, trained in a process of its own."""
+    program = [sys.executable, "-m", "scripts.train", name, "--output", folder, "--overwrite"]
+    done = subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        return f"{name}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}", False
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise command.InputError(f"{name}: {last.removeprefix('error: ')}")
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+def run(name, folder, arguments):
+    """Train a recipe. Returns its line, and whether it beats its baseline."""
+    try:
+        metrics = train(name, folder, arguments)
+    except command.InputError as error:
+        return str(error), False
     recipe, rival = RECIPES[name], metrics["baseline"]
     figure = metrics["test"][recipe.figure]
     better = recipe.beats(figure, rival[recipe.figure])

@@ -133,7 +133,7 @@ def pretend(monkeypatch, figure, returncode=0):
 @pytest.mark.parametrize(
     ("figure", "returncode", "code", "word"),
     [(0.6, 0, 0, "0.6000"), (0.5, 0, 1, "not better"), (np.nan, 0, 1, "not better"),
-     (0.6, 2, 1, "error: no network")],
+     (0.6, 2, 1, "wine-mlp: no network")],
 )  # fmt: skip
 def test_every_recipe(monkeypatch, tmp_path, capsys, figure, returncode, code, word):
     pretend(monkeypatch, figure, returncode)
