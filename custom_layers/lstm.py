@@ -178,7 +178,7 @@ class LSTM(Recurrent):
     Input `(B, T, I)`, output `(B, units)`, or `(B, T, units)` with `return_sequences=True`,
     followed by h and c `(B, units)` with `return_state=True`. The weights are in `layer.cell`.
     Arguments are those of `keras.layers.LSTM`; `implementation=1` differs in dropout masks only,
-    and there is no cuDNN: `use_cudnn=True` raises a ValueError.
+    on a GPU the loop is cuDNN's where Keras's is (cudnn.py), unless `use_cudnn=False`.
     """
 
     def __init__(

@@ -7,10 +7,13 @@ the output is that of the last step that happened, 0 before the first one, or al
 (`zero_output_for_mask`).
 """
 
+import contextlib
+
 import keras
 import tensorflow as tf
 from keras.src.utils.tracking import DotNotTrackScope
 
+from custom_layers import cudnn
 from custom_layers.base import Layer
 from custom_layers.recurrence import hold, scan
 from custom_layers.recurrent_cell import RecurrentCell, forget_dropout_masks
@@ -103,26 +106,31 @@ class RNN(Layer):
         states = tf.nest.map_structure(
             lambda s: tf.cast(tf.convert_to_tensor(s), self.cell.compute_dtype), list(initial_state)
         )
-        x = tf.transpose(sequences, (1, 0, *range(2, sequences.shape.rank)))  # (T, B, ...)
         mask = tf.nest.flatten(mask)[0]
+        y, states = self._inner_loop(sequences, states, mask, training)
+        forget_dropout_masks(self.cell)
+        if self.stateful:
+            for variable, state in zip(*map(tf.nest.flatten, (self.states, states)), strict=True):
+                variable.assign(state)
+        y, states = tf.nest.map_structure(lambda t: tf.cast(t, self.compute_dtype), (y, states))
+        return (y, *states) if self.return_state else y
+
+    def _inner_loop(self, sequences, states, mask, training):
+        """(B, T, ...), states, mask (B, T) or None -> y (B, T, H) or (B, H), last states."""
+        x = tf.transpose(sequences, (1, 0, *range(2, sequences.shape.rank)))  # (T, B, ...)
         if mask is not None:
             mask = tf.cast(tf.transpose(mask), tf.bool)[..., None]  # (T, B, 1)
         if self.go_backwards:
             x = tf.reverse(x, [0])
             mask = None if mask is None else tf.reverse(mask, [0])
         y, states = self._recur(x, states, mask, training)
-        if self.stateful:
-            for variable, state in zip(*map(tf.nest.flatten, (self.states, states)), strict=True):
-                variable.assign(state)
         if mask is not None and not self.zero_output_for_mask:
             mask = tf.cumsum(tf.cast(mask, tf.int32)) > 0  # from the first step on
         if not self.return_sequences:
             y, mask = y[-1], None if mask is None else mask[-1]
         if mask is not None:
             y = tf.where(mask, y, tf.zeros_like(y))
-        y = tf.transpose(y, (1, 0, 2)) if self.return_sequences else y
-        y, states = tf.nest.map_structure(lambda t: tf.cast(t, self.compute_dtype), (y, states))
-        return (y, *states) if self.return_state else y
+        return tf.transpose(y, (1, 0, 2)) if self.return_sequences else y, states
 
     def _check(self, sequences):
         if self.unroll and sequences.shape[1] is None:
@@ -149,11 +157,8 @@ class RNN(Layer):
             # compile, and a compiled graph cannot be served everywhere: so in training, and where
             # the number of steps is known.
             fast = bool(training) and x.shape[0] is not None
-            y, states = cell.recur(a, states, mask, drop, compile=fast)
-        else:
-            y, states = self._any_cell(x, states, mask, training)
-        forget_dropout_masks(cell)
-        return y, states
+            return cell.recur(a, states, mask, drop, compile=fast)
+        return self._any_cell(x, states, mask, training)
 
     def _any_cell(self, x, states, mask, training):
         call = {"training": training} if getattr(self.cell, "_call_has_training_arg", False) else {}
@@ -206,6 +211,8 @@ class Recurrent(RNN):
             )
         if use_cudnn is not None:
             self.use_cudnn = use_cudnn
+            if use_cudnn and cudnn.possible(self):
+                self.supports_jit = False  # Keras's word to `fit`, as XLA cannot compile cuDNN
 
     def __getattr__(self, name):  # called for what the layer itself does not have
         cell = vars(self).get("cell")
@@ -213,14 +220,18 @@ class Recurrent(RNN):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(cell, name)
 
-    def call(self, sequences, initial_state=None, mask=None, training=False):
-        if vars(self).get("use_cudnn") is True:
+    def _inner_loop(self, sequences, states, mask, training):
+        use_cudnn = vars(self).get("use_cudnn", False)  # SimpleRNN has no such argument
+        if use_cudnn and cudnn.possible(self):
+            with contextlib.suppress(NotImplementedError):  # not on this device
+                return cudnn.loop(self, sequences, states, mask, training)
+        if use_cudnn is True:
             raise ValueError(
                 "use_cudnn=True was specified, but cuDNN is not supported for this layer "
                 "configuration with this backend. Pass use_cudnn='auto' to fallback to a "
                 "non-cuDNN implementation."
             )
-        return super().call(sequences, initial_state, mask, training)
+        return super()._inner_loop(sequences, states, mask, training)
 
     def get_config(self):
         config = super().get_config()
