@@ -17,6 +17,8 @@ import typing
 
 import tensorflow as tf
 
+from custom_layers.base import check_mask
+
 
 class Graph(typing.NamedTuple):
     """One flat graph, and what is needed to give its nodes their first shape back."""
@@ -55,11 +57,18 @@ def node_features(layer, input_shape):
             f"The edges of {name} must have the shape {expected}, since the nodes have the shape "
             f"{nodes}. Received: {edges}"
         )
-    for shape in shapes[2:]:
-        if len(shape) < len(edges) - 1:
+    if len(nodes) == 3 and None not in (nodes[0], edges[0]) and nodes[0] != edges[0]:
+        raise ValueError(f"{name}: batch of nodes and of edges. Received: {nodes} and {edges}")
+    for shape in map(tuple, shapes[2:]):
+        axes = getattr(layer, "value_axes", ())  # of the value of one edge; mostly it is a number
+        expected = edges[:-1] + (None,) * len(axes)
+        if len(shape) != len(expected) or any(
+            None not in (m, n) and m != n for m, n in zip(shape, expected, strict=True)
+        ):
+            expected = ", ".join(("B", "E")[3 - len(nodes) :] + axes)
             raise ValueError(
-                f"The third input of {name} must have a value for each edge. "
-                f"Received: edges {edges}, values {tuple(shape)}"
+                f"The third input of {name} must have a value for each edge and so the shape "
+                f"({expected}). Received: edges {edges}, values {shape}"
             )
     return nodes[-1]
 
@@ -82,6 +91,11 @@ def disjoint_union(layer, inputs, mask=None):
     """The inputs of `layer`, flat or batched, as one flat Graph."""
     nodes, edges, *values = inputs
     name = type(layer).__name__
+    if any(x.shape.rank is None for x in inputs):
+        raise ValueError(
+            f"{name} must know whether its inputs are flat or batched. "
+            f"Received: tensors of unknown rank, {[str(x.shape) for x in inputs]}"
+        )
     if node_features(layer, [tuple(x.shape) for x in inputs]) != layer.features:
         raise ValueError(
             f"{name} was built for nodes of {layer.features} features. "
@@ -94,6 +108,9 @@ def disjoint_union(layer, inputs, mask=None):
         )
     edges = as_index(edges, f"The edges of {name}")
     mask = node_mask(mask)
+    if mask is not None:
+        check_mask(mask, nodes.shape[:-1], "(N,)" if nodes.shape.rank == 2 else "(B, N)")
+        mask = tf.broadcast_to(mask, tf.shape(nodes)[:-1])
     values = values[0] if values else None
     size = tf.shape(nodes, edges.dtype)[-2]
     edges, poison = checked(

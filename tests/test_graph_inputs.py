@@ -254,7 +254,7 @@ def test_inputs_that_do_not_fit(name):
 
 
 def test_batches_that_do_not_fit():
-    with pytest.raises(tf.errors.InvalidArgumentError, match="batch of nodes and of edges"):
+    with pytest.raises(ValueError, match="batch of nodes and of edges"):
         cl.GraphConv(3)([np.stack([NODES] * 3), np.stack([EDGES] * 2)])
     with pytest.raises(ValueError, match="third input of GraphConv"):
         cl.GraphConv(3)([NODES[None], EDGES[None], np.ones(8)])
@@ -307,3 +307,11 @@ def test_two_replicas_train_like_one():
         check=False,
     )
     assert result.stdout.strip().endswith("equal"), result.stderr[-2000:]
+
+
+def test_inputs_of_unknown_rank():
+    layer = cl.GraphConv(2)
+    layer.build([(3, 4), (5, 2)])
+    unknown = [tf.TensorSpec(None, tf.float32), tf.TensorSpec((None, 2), tf.int32)]
+    with pytest.raises(ValueError, match="GraphConv must know whether its inputs are flat or"):
+        tf.function(lambda *x: layer(list(x))).get_concrete_function(*unknown)
