@@ -22,14 +22,14 @@ from custom_layers.segments import gather, segment_sum, wide
 def bag_forward(table, ids, weights):
     """table (I, O), ids (N, L), weights (N, L) -> y (N, O)."""
     rows = wide(gather(table, ids))  # (N, L, O), 0 at padding
-    y = tf.reduce_sum(rows * wide(weights)[..., tf.newaxis], 1)
+    y = tf.reduce_sum(rows * tf.expand_dims(wide(weights), -1), 1)
     return tf.cast(y, table.dtype), (table, ids, weights)
 
 
 def bag_backward(dy, cache):
     table, ids, weights = cache
     dy = wide(dy)[:, tf.newaxis, :]
-    to_table = dy * wide(weights)[..., tf.newaxis]  # (N, L, O)
+    to_table = dy * tf.expand_dims(wide(weights), -1)  # (N, L, O)
     dtable = segment_sum(to_table, ids, num_segments=tf.shape(table)[0])
     dweights = tf.reduce_sum(wide(gather(table, ids)) * dy, -1)
     return tf.cast(dtable, table.dtype), None, tf.cast(dweights, weights.dtype)

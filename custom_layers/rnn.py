@@ -119,7 +119,7 @@ class RNN(Layer):
         """(B, T, ...), states, mask (B, T) or None -> y (B, T, H) or (B, H), last states."""
         x = tf.transpose(sequences, (1, 0, *range(2, sequences.shape.rank)))  # (T, B, ...)
         if mask is not None:
-            mask = tf.cast(tf.transpose(mask), tf.bool)[..., None]  # (T, B, 1)
+            mask = tf.expand_dims(tf.cast(tf.transpose(mask), tf.bool), -1)  # (T, B, 1)
         if self.go_backwards:
             x = tf.reverse(x, [0])
             mask = None if mask is None else tf.reverse(mask, [0])

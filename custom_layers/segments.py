@@ -40,7 +40,9 @@ def rows_of(x, ids):
 
 def per_row(values, like):
     """values (E, ...) with as many axes as `like` (E, ..., F), to multiply by."""
-    return values[(..., *[tf.newaxis] * (like.shape.rank - values.shape.rank))]
+    for _ in range(like.shape.rank - values.shape.rank):
+        values = tf.expand_dims(values, -1)  # LiteRT has it, and no index with an ellipsis
+    return values
 
 
 def zero_padding(y, ids):
@@ -144,7 +146,7 @@ def propagate_forward(x, edges, weights, num_targets=None):
     """
     messages = rows_of(wide(x), edges[:, 0])
     if weights is not None:
-        messages *= wide(weights)[..., None]
+        messages *= tf.expand_dims(wide(weights), -1)
     targets = tf.shape(x)[0] if num_targets is None else num_targets
     y = tf.math.unsorted_segment_sum(messages, edges[:, 1], targets)
     return tf.cast(y, x.dtype), (x, edges, weights)
