@@ -42,13 +42,14 @@ def accuracies(graphs, labels, classes, train, test, settings):
     spec = {"nodes": tf.TensorSpec((None, width)), "edges": tf.TensorSpec((None, 2), tf.int32)}
     signature = spec, tf.TensorSpec((), tf.int64)
 
-    def batches(rows, training):
-        part = tf.data.Dataset.from_generator(
-            lambda: examples(rows), output_signature=signature
-        ).cache()
-        part = part.shuffle(len(rows), seed=0) if training else part
-        part = part.apply(tf.data.experimental.assert_cardinality(len(rows)))
-        return pack(part, settings["batch_size"]).prefetch(tf.data.AUTOTUNE)
+    def part(rows):
+        return tf.data.Dataset.from_generator(lambda: examples(rows), output_signature=signature)
+
+    # One pipeline for all epochs, and one tensor for the test: to begin a pipeline anew would take
+    # longer than an epoch of so few graphs.
+    shuffled = part(train).cache().shuffle(len(train), seed=0)
+    training = pack(shuffled, settings["batch_size"]).repeat().prefetch(tf.data.AUTOTUNE)
+    testing = tf.data.Dataset.from_tensors(next(iter(pack(part(test), len(test)))))
 
     keras.utils.set_random_seed(0)
     keras.backend.clear_session()
@@ -66,8 +67,9 @@ def accuracies(graphs, labels, classes, train, test, settings):
         keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     return model.fit(
-        batches(train, True),
-        validation_data=batches(test, False),
+        training,
+        steps_per_epoch=steps,
+        validation_data=testing,
         epochs=settings["epochs"],
         shuffle=False,
         verbose=0,
