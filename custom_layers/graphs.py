@@ -55,12 +55,9 @@ def check_edges(edges, num_nodes):
 
     The layers raise too, but later and without naming the edge, and not under XLA.
     """
-    edges = np.asarray(edges)
-    if edges.ndim < 2 or edges.shape[-1] != 2 or not np.issubdtype(edges.dtype, np.integer):
-        raise ValueError(
-            "Edges are rows (source, target) of integers. "
-            f"Received: shape={edges.shape}, dtype={edges.dtype}"
-        )
+    edges = _rows(edges)
+    if not isinstance(num_nodes, (int, np.integer)) or num_nodes < 0:
+        raise ValueError(f"`num_nodes` must be an integer of at least 0. Received: {num_nodes!r}")
     wrong = np.argwhere((edges >= num_nodes).any(-1))
     if len(wrong):
         place = tuple(map(int, wrong[0]))
@@ -70,12 +67,28 @@ def check_edges(edges, num_nodes):
         )
 
 
+def _rows(edges, edge_weights=None):
+    """The edges as an array; a ValueError unless they are one, with a weight for each."""
+    edges = np.asarray(edges)
+    if edges.ndim < 2 or edges.shape[-1] != 2 or not np.issubdtype(edges.dtype, np.integer):
+        raise ValueError(
+            "Edges are rows (source, target) of integers. "
+            f"Received: shape={edges.shape}, dtype={edges.dtype}"
+        )
+    if edge_weights is not None and np.shape(edge_weights) != edges.shape[:-1]:
+        raise ValueError(
+            "`edge_weights` must hold a weight for each edge. "
+            f"Received: {np.shape(edge_weights)} weights, {edges.shape} edges"
+        )
+    return edges
+
+
 def add_reverse_edges(edges, edge_weights=None):
     """Each edge in both directions, none twice: the edges, and the weights if there are any.
 
     Where an edge is there already, in either direction, the first one's weight stays.
     """
-    edges = np.asarray(edges)
+    edges = _rows(edges, edge_weights)
     both = np.concatenate([edges, edges[:, ::-1]])
     first = np.sort(np.unique(both, axis=0, return_index=True)[1])
     if edge_weights is None:
@@ -91,7 +104,7 @@ def normalize_edges(
     `GraphConv(..., normalize=None, add_self_loops=False)([nodes, edges, edge_weights])` with what
     this returns is `GraphConv(...)` with what it is given.
     """
-    edges = np.asarray(edges)
+    edges = _rows(edges, edge_weights)
     check_edges(edges, num_nodes)
     weights = np.ones(len(edges)) if edge_weights is None else np.asarray(edge_weights, "float64")
     weights = np.where((edges < 0).any(1), 0, weights)
@@ -158,11 +171,15 @@ def sample_neighbors(incoming, seeds, sizes, *, seed=None):
     Hamilton, Ying & Leskovec, Inductive representation learning on large graphs, NeurIPS 2017.
     """
     rng = np.random.default_rng(seed)
-    seeds = np.asarray(seeds, "int64")
     row_of = np.full(len(incoming.starts) - 1, -1)  # of each node, in the batch
+    if len(set(seeds)) < len(seeds) or not np.isin(seeds, np.arange(len(row_of))).all():
+        raise ValueError(
+            f"`seeds` must be different nodes, 0 to {len(row_of) - 1}. Received: {list(seeds)}"
+        )
+    if not all(size is None or size in range(2**31) for size in sizes):
+        raise ValueError(f"`sizes` must be numbers of edges or None. Received: {sizes!r}")
+    seeds = np.asarray(seeds, "int64")
     row_of[seeds] = np.arange(len(seeds))
-    if (row_of[seeds] != np.arange(len(seeds))).any():
-        raise ValueError("The seeds of sample_neighbors must be different nodes.")
     nodes, kept, targets, frontier = [seeds], [], [], seeds
     for size in sizes:
         first, last = incoming.starts[frontier], incoming.starts[frontier + 1]
@@ -207,7 +224,9 @@ def pack(dataset, num_graphs, *, drop_remainder=False):
     Returns:
         A dataset of the same structure: "nodes" (N, F), "edges" (E, 2) and their companions with N
         and E padded to powers of two, the rest with G in front; and besides "graph_ids" (N,),
-        -1 at padding, and "num_nodes" (G,), the third input of the graph pooling layers.
+        -1 at padding, and "num_nodes" (G,), the third input of the graph pooling layers. The rows
+        of such a batch belong together: a `tf.distribute` strategy must not split it again, but
+        take whole batches, `distribute_datasets_from_function` with one `pack` for each replica.
     """
 
     def flatten(features, *labels):
@@ -217,6 +236,8 @@ def pack(dataset, num_graphs, *, drop_remainder=False):
                 # All graphs of one size come as a dense tensor.
                 x = tf.RaggedTensor.from_tensor(x) if isinstance(x, tf.Tensor) else x
                 rows[name] = x
+        if not {"nodes", "edges"} <= rows.keys():
+            raise ValueError(f"pack needs `nodes` and `edges`. Received: {sorted(features)}")
         nodes, edges = rows["nodes"], rows["edges"]
         starts = tf.cast(nodes.row_starts(), edges.dtype)
         shifted = edges.values + tf.gather(starts, edges.value_rowids())[:, tf.newaxis]
