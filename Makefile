@@ -2,7 +2,7 @@
 # make train    trains the default recipe           make lint     checks the style
 # make fuzz     ten minutes of random arguments against Keras
 # make keras-suite  Keras's own tests against our classes; MODULES="dense_test ..." for some
-# make recipes  trains every recipe that needs no network; each must beat its baseline
+# make recipes  trains every recipe that needs no network, briefly; each must beat its baseline
 
 PYTHON ?= python3
 PY := .venv/bin/python

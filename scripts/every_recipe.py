@@ -1,5 +1,9 @@
 """Train every recipe that needs no network, and see that it beats its baseline:
-python -m scripts.every_recipe"""
+
+    python -m scripts.every_recipe
+
+As many epochs as suffice for that, or all with --full. Further arguments go to scripts.train.
+"""
 
 import json
 import pathlib
@@ -38,12 +42,15 @@ def run(name, folder, arguments):
 def main(arguments=None):
     parser = command.Parser(prog="python -m scripts.every_recipe", description=__doc__)
     parser.add_argument("--output", default="runs/every", help="folder of the runs")
+    parser.add_argument("--full", action="store_true", help="train for all epochs")
     parser.add_argument("--only", nargs="+", choices=RECIPES, metavar="RECIPE", help="just these")
     options, others = parser.parse_known_args(arguments)  # the others are for scripts.train
     names = options.only or [name for name, recipe in RECIPES.items() if recipe.offline]
     worse = 0
     for name in names:
-        line, good = run(name, pathlib.Path(options.output) / name, others)
+        epochs = None if options.full else RECIPES[name].short
+        short = [] if epochs is None else ["--epochs", str(epochs)]
+        line, good = run(name, pathlib.Path(options.output) / name, [*short, *others])
         print(line, flush=True)
         worse += not good
     sys.exit(1 if worse else 0)

@@ -2,11 +2,14 @@
 
 import functools
 
-from scripts.recipe import Recipe, later
+from scripts.recipe import Data, Recipe, later
 
 
 def nodes(name, **options):
-    return later("scripts.data.nodes", "load_nodes", name, **options)
+    load = later("scripts.data.nodes", "load_nodes", **options)
+    if name == "influencers":  # its baseline counts followers, which others have not
+        return Data(name, load, {name: {}}, {})
+    return Data(name, load, {"karate_club": {}}, {"planetoid/cora": {}, "planetoid/citeseer": {}})
 
 
 def node_classifier(conv, **fixed):
@@ -24,6 +27,8 @@ def node_classifier(conv, **fixed):
 
 node_classification = functools.partial(
     Recipe,
+    task="classes of a graph's nodes",
+    rival="label propagation",
     loss=None,
     metrics=(),
     objective=later("scripts.graph_figures", "objective"),
@@ -40,8 +45,17 @@ node_classification = functools.partial(
 )
 
 
-def graphs(name, **options):
-    return later("scripts.data.graphs", "load_graphs", name, **options)
+graphs = functools.partial(
+    Data,
+    load=later("scripts.data.graphs", "load_graphs"),
+    offline={"graph_atlas": {}},
+    tfds={"tu/mutag": {}, "tu/enzymes": {}},
+)
+
+
+def only(name, load):
+    """A data set that goes with a model of its own."""
+    return Data(name, load, {}, {name: {}})
 
 
 def graph_classifier(pooling="GraphSumPooling", **fixed):
@@ -59,6 +73,9 @@ def graph_classifier(pooling="GraphSumPooling", **fixed):
 
 graph_classification = functools.partial(
     Recipe,
+    task="classes of graphs",
+    shows=("GINConv", "GraphSumPooling"),
+    rival="commonest class",
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
     figure="accuracy",
@@ -86,26 +103,32 @@ GRAPH_RECIPES = {
         about="which leader 32 members of a karate club followed (from networkx), GCN",
         data=nodes("karate_club"),
         model=node_classifier("GraphConv"),
+        shows=("GraphConv",),
         baseline=later("scripts.graph_figures", "commonest_class"),
-        offline=True,
+        rival="commonest class",
+        short=100,
     ),
     "influencers-sage": node_classification(
         about="whom a social network hears (2000 generated accounts), GraphSAGE",
         data=nodes("influencers"),
         model=node_classifier("SAGEConv", units=32),
+        shows=("SAGEConv",),
         baseline=later("scripts.graph_figures", "most_followed"),
-        offline=True,
+        rival="most followers",
         dropout=0.0,
+        short=100,
     ),
     "cora-gcn": node_classification(
         about="subjects of 2708 papers that cite each other, 140 of them known, GCN",
         data=nodes("planetoid/cora"),
         model=node_classifier("GraphConv"),
+        shows=("GraphConv",),
     ),
     "cora-gat": node_classification(
         about="subjects of 2708 papers that cite each other, 140 of them known, GAT",
         data=nodes("planetoid/cora"),
         model=node_classifier("GATConv", units=8),
+        shows=("GATConv",),
         learning_rate=0.005,
         dropout=0.6,
         epochs=400,
@@ -114,6 +137,7 @@ GRAPH_RECIPES = {
         about="subjects of 2708 papers, trained on sampled neighborhoods, GraphSAGE",
         data=nodes("planetoid/cora", sizes=(10, 10)),
         model=node_classifier("SAGEConv"),
+        shows=("SAGEConv",),
         batch_size=70,
         epochs=100,
     ),
@@ -121,14 +145,16 @@ GRAPH_RECIPES = {
         about="subjects of 3327 papers that cite each other, 120 of them known, GCN",
         data=nodes("planetoid/citeseer"),
         model=node_classifier("GraphConv"),
+        shows=("GraphConv",),
     ),
     "atlas-gin": graph_classification(
         about="which graphs of up to 7 nodes have a triangle (1253, from networkx), GIN",
         data=graphs("graph_atlas"),
+        shows=("GINConv", "GraphAveragePooling"),
         # Whether something is there anywhere is no sum over nodes: one more layer after pooling.
         model=graph_classifier("GraphAveragePooling", hidden=64),
-        offline=True,
         epochs=40,
+        short=20,
         dropout=0.0,
     ),
     "mutag-gin": graph_classification(
@@ -144,7 +170,7 @@ GRAPH_RECIPES = {
     ),
     "molpcba-gin": graph_classification(
         about="what 437,929 molecules do in 128 experiments, GIN",
-        data=graphs("ogbg_molpcba", kinds=ATOMS),
+        data=only("ogbg_molpcba", later("scripts.data.graphs", "load_graphs", kinds=ATOMS)),
         model=graph_classifier(units=(256,) * 5, categorical=len(ATOMS), tasks=True),
         loss=None,
         metrics=(),
@@ -152,14 +178,18 @@ GRAPH_RECIPES = {
         measure=later("scripts.graph_figures", "average_precision"),
         figure="average_precision",
         baseline=later("scripts.graph_figures", "share_of_yes"),
+        rival="guessing",
         pictures=later("scripts.graph_figures", "task_pictures"),
         epochs=50,
         batch_size=256,
         learning_rate=1e-3,
     ),
     "movielens-lightgcn": Recipe(
+        task="what somebody will like",
+        shows=("GraphConv", "Embedding"),
+        rival="most popular",
         about="what people will like (MovieLens, 100,836 ratings of 610 people), LightGCN",
-        data=later("scripts.data.likes", "load_likes", "movielens/latest-small-ratings"),
+        data=only("movielens/latest-small-ratings", later("scripts.data.likes", "load_likes")),
         model=recommender(),
         loss=None,
         metrics=(),

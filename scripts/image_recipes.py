@@ -2,27 +2,37 @@
 
 import functools
 
-from scripts.recipe import Recipe, later
+from scripts.recipe import Data, Recipe, later
+
+DIGITS = ("background", *map(str, range(10)))
+OUTLINES = {
+    "classes": ("background", "pet", "outline"),
+    "values": (2, 1, 3),
+    "size": (128, 128),
+}
+PICTURES = {
+    "offline": {"digits": {}},
+    "tfds": {"mnist": {}, "fashion_mnist": {}, "cifar10": {}, "cmaterdb/bangla": {}},
+}
+images = functools.partial(Data, load=later("scripts.data.images", "load_images"), **PICTURES)
+images_twice = functools.partial(Data, load=later("scripts.reconstruction", "load"), **PICTURES)
+masks = functools.partial(
+    Data,
+    load=later("scripts.data.masks", "load_masks"),
+    offline={"digits_canvas": {"classes": DIGITS}},
+    tfds={"oxford_iiit_pet": OUTLINES},
+)
+videos = functools.partial(
+    Data,
+    load=later("scripts.data.videos", "load_videos"),
+    offline={"moving_digits": {}},
+    tfds={"ucf101/ucf101_1": {"frames": 16, "size": (112, 112)}},
+)
 
 
-def images(name):
-    return later("scripts.data.images", "load_images", name)
-
-
-def masks(name, classes, **options):
-    return later("scripts.data.masks", "load_masks", name, classes, **options)
-
-
-def boxes(name, cell, **options):
-    return later("scripts.data.boxes", "load_boxes", name, cell, **options)
-
-
-def videos(name, **options):
-    return later("scripts.data.videos", "load_videos", name, **options)
-
-
-def images_twice(name):
-    return later("scripts.reconstruction", "load", name)
+def boxes(name, cell):
+    load = later("scripts.data.boxes", "load_boxes", cell=cell)
+    return Data(name, load, {"digits_canvas": {}}, {"voc/2007": {"size": (224, 224)}})
 
 
 def with_classes(name, **fixed):
@@ -44,6 +54,9 @@ def confusion(model, data):
 
 segmentation = functools.partial(
     Recipe,
+    task="classes of pixels",
+    shows=("Conv2DTranspose", "Conv2D", "MaxPooling2D"),
+    rival="all background",
     loss=None,
     metrics=(),
     objective=later("scripts.segmentation", "objective"),
@@ -55,6 +68,9 @@ segmentation = functools.partial(
 )
 detection = functools.partial(
     Recipe,
+    task="boxes around objects",
+    shows=("Conv2D", "BatchNormalization", "ReLU"),
+    rival="the same boxes in every image",
     loss=None,
     metrics=(),
     objective=later("scripts.detection", "objective"),
@@ -68,6 +84,9 @@ detection = functools.partial(
 )
 video_classification = functools.partial(
     Recipe,
+    task="classes of videos",
+    shows=("Conv3D", "MaxPooling3D", "GlobalAveragePooling3D"),
+    rival="commonest class",
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
     figure="accuracy",
@@ -76,6 +95,9 @@ video_classification = functools.partial(
 )
 reconstruction = functools.partial(
     Recipe,
+    task="images through few numbers",
+    shows=("Conv2D", "Conv2DTranspose", "Dense"),
+    rival="the mean image",
     loss="binary_crossentropy",
     metrics=("mse",),
     figure="mse",
@@ -86,6 +108,9 @@ reconstruction = functools.partial(
 )
 invention = functools.partial(
     Recipe,
+    task="inventing images",
+    shows=("Conv2DTranspose", "LeakyReLU", "BatchNormalization"),
+    rival="a normal distribution of all pixels",
     loss=None,
     metrics=(),
     callbacks=later("scripts.generation", "callbacks"),
@@ -98,23 +123,19 @@ invention = functools.partial(
     pictures=later("scripts.generation", "pictures"),
     l2=0.0,
 )
-DIGITS = ("background", *map(str, range(10)))
-
 IMAGE_RECIPES = {
     "canvas-unet": segmentation(
         about="which pixel belongs to which digit (2200 images, generated), U-Net",
-        data=masks("digits_canvas", DIGITS),
+        data=masks("digits_canvas"),
         model=with_classes("unet", filters=(16, 32, 64)),
-        offline=True,
         epochs=15,
+        short=3,
         batch_size=32,
         learning_rate=3e-3,
     ),
     "pet-unet": segmentation(
         about="outlines of cats and dogs 128x128 (7349 photographs), U-Net",
-        data=masks(
-            "oxford_iiit_pet", ("background", "pet", "outline"), values=(2, 1, 3), size=(128, 128)
-        ),
+        data=masks("oxford_iiit_pet"),
         model=with_classes("unet", filters=(16, 32, 64, 128)),
         epochs=30,
         batch_size=32,
@@ -123,14 +144,14 @@ IMAGE_RECIPES = {
         about="boxes around digits (2200 images, generated), single-shot detector",
         data=boxes("digits_canvas", cell=4),
         model=with_classes("detector", filters=(32, 64)),
-        offline=True,
         epochs=20,
+        short=6,
         batch_size=32,
         learning_rate=3e-3,
     ),
     "voc-detector": detection(
         about="boxes around 20 kinds of things 224x224 (9963 photographs), single-shot detector",
-        data=boxes("voc/2007", cell=16, size=(224, 224)),
+        data=boxes("voc/2007", cell=16),
         model=with_classes("detector", filters=(32, 64, 128, 256)),
         epochs=60,
         batch_size=32,
@@ -139,14 +160,14 @@ IMAGE_RECIPES = {
         about="in which direction a digit moves (1800 videos, generated), 3-D convolutional net",
         data=videos("moving_digits"),
         model=with_classes("convnet3d", filters=(8, 16, 32)),
-        offline=True,
         epochs=8,
+        short=4,
         batch_size=32,
         learning_rate=3e-3,
     ),
     "ucf101-convnet3d": video_classification(
         about="101 human actions, 16 frames 112x112 (13,320 videos), 3-D convolutional net",
-        data=videos("ucf101/ucf101_1", frames=16, size=(112, 112)),
+        data=videos("ucf101/ucf101_1"),
         model=with_classes("convnet3d", filters=(32, 64, 128, 256)),
         epochs=30,
         batch_size=16,
@@ -156,8 +177,8 @@ IMAGE_RECIPES = {
         data=images_twice("digits"),
         model=without_classes("autoencoder", latent=8),
         pictures=later("scripts.reconstruction", "pictures"),
-        offline=True,
         epochs=60,
+        short=10,
         batch_size=32,
     ),
     "mnist-autoencoder": reconstruction(
@@ -173,8 +194,8 @@ IMAGE_RECIPES = {
         data=images_twice("digits"),
         model=without_classes("vae", latent=8, divergence=0.5),
         pictures=later("scripts.reconstruction", "pictures_and_samples"),
-        offline=True,
         epochs=60,
+        short=15,
         batch_size=32,
     ),
     "mnist-vae": reconstruction(
@@ -189,8 +210,8 @@ IMAGE_RECIPES = {
         about="invented handwritten digits 8x8, DCGAN",
         data=images("digits"),
         model=without_classes("gan", latent=16, filters=(64,)),
-        offline=True,
         epochs=60,
+        short=20,
         batch_size=32,
         dropout=0.0,
     ),

@@ -3,13 +3,14 @@
 import functools
 
 from scripts.image_recipes import confusion, with_classes
-from scripts.recipe import Recipe, later
+from scripts.recipe import Data, Recipe, later
 
-
-def series(name, history, horizon, season):
-    return later(
-        "scripts.data.series", "load_series", name, history=history, horizon=horizon, season=season
-    )
+series = functools.partial(
+    Data,
+    load=later("scripts.data.series", "load_series"),
+    offline={"mackey_glass": {"history": 100, "horizon": 50, "season": 50}},
+    tfds={"daily_min_temperatures": {"history": 60, "horizon": 7, "season": 365}},
+)
 
 
 def forecaster(kind, **fixed):
@@ -21,6 +22,8 @@ def forecaster(kind, **fixed):
 
 forecast = functools.partial(
     Recipe,
+    task="the next values of a series",
+    rival="seasonal naive or naive",
     loss="mean_absolute_error",
     metrics=("mae",),
     figure="mae",
@@ -33,8 +36,21 @@ forecast = functools.partial(
 )
 
 
-def signals(name, **options):
-    return later("scripts.data.signals", "load_signals", name, **options)
+SMARTWATCH = {
+    "length": 51,
+    "channels": ("accel_x", "accel_y", "accel_z"),
+    "people": ("participant", (6,), (7, 8)),
+}
+signals = functools.partial(
+    Data,
+    load=later("scripts.data.signals", "load_signals"),
+    offline={"tones": {"length": 4000}},
+    tfds={
+        "spoken_digit": {"length": 8000},
+        "speech_commands": {"length": 16000},
+        "smartwatch_gestures": {"turn": 0.25, **SMARTWATCH},
+    },
+)
 
 
 def sequence_classifier(**fixed):
@@ -52,6 +68,9 @@ commonest_class = later("scripts.baselines", "commonest_class")
 
 signal_classification = functools.partial(
     Recipe,
+    task="classes of sounds and signals",
+    shows=("Conv1D", "MaxPooling1D", "GRU"),
+    rival="commonest class",
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
     figure="accuracy",
@@ -60,8 +79,16 @@ signal_classification = functools.partial(
 )
 
 
-def table(name, **options):
-    return later("scripts.data.tables", "load_table", name, **options)
+table = functools.partial(
+    Data,
+    load=later("scripts.data.tables", "load_table"),
+    offline={"breast_cancer": {}, "wine": {}},
+    tfds={
+        "penguins/simple": {},
+        "german_credit_numeric": {},
+        "titanic": {"without": ("body",)},  # numbered only when found: it tells who died
+    },
+)
 
 
 def mlp(*units):
@@ -71,6 +98,9 @@ def mlp(*units):
 
 table_classification = functools.partial(
     Recipe,
+    task="classes of rows of a table",
+    shows=("Dense", "Dropout"),
+    rival="commonest class",
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
     figure="accuracy",
@@ -82,51 +112,48 @@ table_classification = functools.partial(
     l2=1e-3,
 )
 
-SMARTWATCH = {
-    "length": 51,
-    "channels": ("accel_x", "accel_y", "accel_z"),
-    "people": ("participant", (6,), (7, 8)),
-}
-
 NUMBER_RECIPES = {
     "mackey-glass-gru": forecast(
         about="a chaotic series (5000 values), the next 50 of them, GRU",
-        data=series("mackey_glass", 100, 50, 50),
+        data=series("mackey_glass"),
         model=forecaster("GRU"),
-        offline=True,
+        shows=("GRU", "Dense"),
         learning_rate=5e-3,
+        short=4,
     ),
     "mackey-glass-convnet": forecast(
         about="a chaotic series (5000 values), the next 50 of them, causal convolutions",
-        data=series("mackey_glass", 100, 50, 50),
+        data=series("mackey_glass"),
         model=forecaster("Conv1D"),
-        offline=True,
+        shows=("Conv1D", "Dense"),
         learning_rate=5e-3,
+        short=4,
     ),
     "temperatures-gru": forecast(
         about="lowest temperatures of Melbourne (3650 days), those of the next week, GRU",
-        data=series("daily_min_temperatures", 60, 7, 365),
+        data=series("daily_min_temperatures"),
         model=forecaster("GRU"),
+        shows=("GRU", "Dense"),
     ),
     "tones": signal_classification(
         about="shape of a generated sound (1500 sounds), convolutions and a GRU",
-        data=signals("tones", length=4000),
+        data=signals("tones"),
         model=sequence_classifier(),
-        offline=True,
         epochs=30,
+        short=8,
         batch_size=32,
         learning_rate=3e-3,
         dropout=0.1,
     ),
     "spoken-digits": signal_classification(
         about="digits spoken by a few people (2500 sounds), convolutions and a GRU",
-        data=signals("spoken_digit", length=8000),
+        data=signals("spoken_digit"),
         model=sequence_classifier(),
         batch_size=32,
     ),
     "speech-commands": signal_classification(
         about="12 spoken words (100,503 sounds), convolutions and a GRU",
-        data=signals("speech_commands", length=16000),
+        data=signals("speech_commands"),
         model=sequence_classifier(filters=(64, 128), units=128),
         epochs=10,
         batch_size=128,
@@ -134,7 +161,7 @@ NUMBER_RECIPES = {
     "gestures": signal_classification(
         about="gestures of a hand with a smartwatch (3251 gestures, 20 classes), tested on people "
         "that were not trained on, convolutions and a GRU",
-        data=signals("smartwatch_gestures", turn=0.25, **SMARTWATCH),
+        data=signals("smartwatch_gestures"),
         model=sequence_classifier(filters=(64, 128), units=128),
         epochs=40,
         batch_size=32,
@@ -144,12 +171,12 @@ NUMBER_RECIPES = {
     "breast-cancer-mlp": table_classification(
         about="benign and malignant tumors (569, from scikit-learn), multi-layer perceptron",
         data=table("breast_cancer"),
-        offline=True,
+        short=30,
     ),
     "wine-mlp": table_classification(
         about="three cultivars of wine (178, from scikit-learn), multi-layer perceptron",
         data=table("wine"),
-        offline=True,
+        short=30,
     ),
     "penguins-mlp": table_classification(
         about="three species of penguins (344), multi-layer perceptron",
@@ -161,7 +188,6 @@ NUMBER_RECIPES = {
     ),
     "titanic-mlp": table_classification(
         about="who survived the Titanic (1309 people), multi-layer perceptron",
-        # A body was numbered only when found: it tells who died.
-        data=table("titanic", without=("body",)),
+        data=table("titanic"),
     ),
 }

@@ -39,6 +39,9 @@ def nearest_mean(data):
 
 image_classification = functools.partial(
     Recipe,
+    task="classes of images",
+    shows=("Conv2D", "MaxPooling2D", "BatchNormalization", "Dropout"),
+    rival="nearest class mean",
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
     figure="accuracy",
@@ -51,24 +54,26 @@ RECIPES = {
         about="handwritten digits 8x8 (1797 images, from scikit-learn), convolutional net",
         data=images("digits"),
         model=convnet(32, 64),
-        offline=True,
         epochs=40,
+        short=8,
         batch_size=32,
     ),
     "digits-mlp": image_classification(
         about="handwritten digits 8x8 (1797 images, from scikit-learn), multi-layer perceptron",
         data=images("digits"),
         model=mlp(128, 64),
-        offline=True,
+        shows=("Dense", "Dropout"),
         epochs=40,
+        short=10,
         batch_size=32,
     ),
     "digits-resnet": image_classification(
         about="handwritten digits 8x8 (1797 images, from scikit-learn), residual net",
         data=images("digits"),
         model=with_classes("resnet", filters=(16, 32, 64)),
-        offline=True,
+        shows=("Conv2D", "BatchNormalization", "GlobalAveragePooling2D"),
         epochs=40,
+        short=6,
         batch_size=32,
     ),
     "mnist-convnet": image_classification(
@@ -96,6 +101,7 @@ RECIPES = {
         about="handwritten digits 28x28 (70,000 images), residual net",
         data=images("mnist"),
         model=with_classes("resnet", filters=(16, 32, 64)),
+        shows=("Conv2D", "BatchNormalization", "GlobalAveragePooling2D"),
         epochs=10,
         batch_size=128,
     ),
@@ -103,6 +109,7 @@ RECIPES = {
         about="animals and vehicles 32x32 in color (60,000 images), residual net",
         data=images("cifar10"),
         model=with_classes("resnet", filters=(32, 64, 128), blocks=3),
+        shows=("Conv2D", "BatchNormalization", "GlobalAveragePooling2D"),
         epochs=60,
         batch_size=128,
     ),
@@ -118,13 +125,3 @@ RECIPES = {
     **TEXT_RECIPES,
     **GRAPH_RECIPES,
 }
-
-
-def table():
-    """The recipes as lines of text."""
-    width = max(map(len, RECIPES))
-    lines = [f"{'recipe':{width}}  {'epochs':>6}  {'data':8}  about"]
-    for name, recipe in RECIPES.items():
-        source = "bundled" if recipe.offline else "download"
-        lines.append(f"{name:{width}}  {recipe.epochs:6}  {source:8}  {recipe.about}")
-    return "\n".join(lines)

@@ -4,11 +4,19 @@ import functools
 import json
 
 from scripts.image_recipes import confusion
-from scripts.recipe import Recipe, later
+from scripts.recipe import Data, Recipe, later
 
-
-def texts(name, **options):
-    return later("scripts.data.texts", "load_texts", name, **options)
+texts = functools.partial(
+    Data,
+    load=later("scripts.data.texts", "load_texts"),
+    offline={"docstrings": {}},
+    tfds={
+        "trec": {"keys": ("text", "label-coarse"), "length": 40},
+        "imdb_reviews": {"length": 300},
+        "ag_news_subset": {},
+        "clinc_oos": {"keys": ("text", "intent", "intent_name"), "length": 32},
+    },
+)
 
 
 def text_model(name, **fixed):
@@ -30,6 +38,8 @@ def also_naive_bayes(model, data):
 
 text_classification = functools.partial(
     Recipe,
+    task="classes of texts",
+    rival="commonest class",
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
     figure="accuracy",
@@ -43,12 +53,17 @@ text_classification = functools.partial(
     l2=0.0,
 )
 text_convnet = functools.partial(
-    text_classification, model=text_model("text_convnet"), baseline=naive_bayes
+    text_classification,
+    model=text_model("text_convnet"),
+    shows=("Embedding", "Conv1D", "GlobalMaxPooling1D"),
+    baseline=naive_bayes,
+    rival="naive Bayes",
 )
 
 
 def characters(name, length):
-    return later("scripts.data.characters", "load_characters", name, length=length)
+    load = later("scripts.data.characters", "load_characters", length=length)
+    return Data(name, load, {"stdlib_source": {}}, {"tiny_shakespeare": {}})
 
 
 def language(cell, *units):
@@ -70,6 +85,8 @@ def surprise(model, data):
 
 language_modeling = functools.partial(
     Recipe,
+    task="the next character",
+    rival="unigram",
     loss="sparse_categorical_crossentropy",
     metrics=("sparse_categorical_crossentropy",),  # nats a character, without penalties
     figure="sparse_categorical_crossentropy",
@@ -83,9 +100,14 @@ language_modeling = functools.partial(
 )
 
 
-def pairs(name, languages, symbols, **options):
-    return later(
-        "scripts.data.pairs", "load_pairs", name, languages=languages, symbols=symbols, **options
+def pairs(name, *numbers):
+    """The data set of that name; of `numbers`, those languages."""
+    kinds = {"digits": "character", "words": "word"}
+    return Data(
+        name,
+        later("scripts.data.pairs", "load_pairs"),
+        {"numbers": {"languages": numbers, "symbols": tuple(map(kinds.get, numbers))}},
+        {"ted_hrlr_translate/pt_to_en": {"languages": ("pt", "en"), "symbols": ("word", "word")}},
     )
 
 
@@ -101,6 +123,9 @@ def vocabularies(data):
 
 def translation(figure, **fixed):
     return Recipe(
+        task="translation",
+        shows=("LSTM", "Embedding"),
+        rival="most similar source",
         loss="sparse_categorical_crossentropy",
         metrics=("accuracy",),
         figure=figure,
@@ -118,35 +143,38 @@ TEXT_RECIPES = {
     "docstrings-convnet": text_convnet(
         about="chapter of a docstring of Python's library (6106 texts), convolutions over words",
         data=texts("docstrings"),
-        offline=True,
     ),
     "docstrings-lstm": text_classification(
         about="chapter of a docstring of Python's library (6106 texts), LSTM both ways",
         data=texts("docstrings"),
         model=text_model("text_rnn", cell="LSTM"),
-        offline=True,
+        shows=("Embedding", "LSTM"),
+        short=2,
     ),
     "docstrings-gru": text_classification(
         about="chapter of a docstring of Python's library (6106 texts), GRU both ways",
         data=texts("docstrings"),
         model=text_model("text_rnn", cell="GRU"),
-        offline=True,
+        shows=("Embedding", "GRU"),
+        short=2,
     ),
     "docstrings-transformer": text_classification(
         about="chapter of a docstring of Python's library (6106 texts), small transformer",
         data=texts("docstrings"),
         model=text_model("transformer"),
-        offline=True,
+        shows=("Embedding", "LayerNormalization", "GlobalAveragePooling1D"),
+        short=2,
     ),
     "trec-convnet": text_convnet(
         about="what a question asks for (5952 questions), convolutions over words",
-        data=texts("trec", keys=("text", "label-coarse"), length=40),
+        data=texts("trec"),
         model=text_model("text_convnet", widths=(2, 3, 4), embedding=200),
     ),
     "imdb-lstm": text_classification(
         about="reviews of films, good or bad (50,000 texts), LSTM both ways",
-        data=texts("imdb_reviews", length=300),
+        data=texts("imdb_reviews"),
         model=text_model("text_rnn", cell="LSTM"),
+        shows=("Embedding", "LSTM"),
     ),
     "ag-news-convnet": text_convnet(
         about="subject of news (127,600 texts), convolutions over words",
@@ -155,45 +183,48 @@ TEXT_RECIPES = {
         batch_size=128,
     ),
     "clinc-transformer": text_classification(
-        about="what a user of an assistant wants (23,700 texts, 151 classes), small transformer",
-        data=texts("clinc_oos", length=32),
+        about="what a user of an assistant wants (22,500 texts, 150 classes), small transformer",
+        data=texts("clinc_oos"),
         model=text_model("transformer"),
+        shows=("Embedding", "LayerNormalization", "GlobalAveragePooling1D"),
         epochs=20,
     ),
     "python-gru": language_modeling(
         about="characters of Python source (1.7 MB of its library), GRU",
         data=characters("stdlib_source", 100),
         model=language("GRU", 128),
-        offline=True,
+        shows=("Embedding", "GRU"),
         epochs=3,
+        short=1,
     ),
     "shakespeare-lstm": language_modeling(
         about="characters of Shakespeare (1.1 MB), LSTM",
         data=characters("tiny_shakespeare", 100),
         model=language("LSTM", 256),
+        shows=("Embedding", "LSTM"),
         epochs=8,
         batch_size=32,
     ),
     "digits-to-words": translation(
         "bleu",
         about="numbers below a million written out in English (20,000), two LSTMs",
-        data=pairs("numbers", ("digits", "words"), ("character", "word")),
+        data=pairs("numbers", "digits", "words"),
         model=seq2seq(units=128),
-        offline=True,
         epochs=20,
+        short=6,
     ),
     "words-to-digits": translation(
         "exact",
         about="numbers below a million, from English to digits (20,000), two LSTMs",
-        data=pairs("numbers", ("words", "digits"), ("word", "character")),
+        data=pairs("numbers", "words", "digits"),
         model=seq2seq(units=128),
-        offline=True,
         epochs=20,
+        short=4,
     ),
     "portuguese-english": translation(
         "bleu",
         about="TED talks from Portuguese to English (54,000 sentences), two LSTMs",
-        data=pairs("ted_hrlr_translate/pt_to_en", ("pt", "en"), ("word", "word")),
+        data=pairs("ted_hrlr_translate/pt_to_en", "digits", "words"),
         model=seq2seq(embedding=128, units=256),
         epochs=10,
     ),

@@ -1,14 +1,15 @@
-"""Train a recipe: python -m scripts.train RECIPE, or --list."""
+"""Train a recipe: python -m scripts.train RECIPE, or --list (with a RECIPE: that one in full)."""
 
 import contextlib
 import csv
 import difflib
 import pathlib
+import shutil
 import sys
 
-from scripts import command, runs
+from scripts import command, recipe_table, runs
 from scripts.distributed import STRATEGIES
-from scripts.recipes import RECIPES, table
+from scripts.recipes import RECIPES
 
 COMMANDS = ("recipe", "list", "output", "overwrite", "resume")  # the other options are settings
 FROM_RECIPE = ("epochs", "batch_size", "learning_rate", "l1", "l2", "dropout")
@@ -25,7 +26,8 @@ DEFAULTS = {
 def parse(arguments):
     parser = command.Parser(prog="python -m scripts.train", description=__doc__)
     parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="see --list")
-    parser.add_argument("--list", action="store_true", help="print the recipes")
+    parser.add_argument("--list", action="store_true", help="print the recipes, or one")
+    parser.add_argument("--data", metavar="NAME", help="of another data set, such as --list tells")
     parser.add_argument("--epochs", type=command.count)
     parser.add_argument("--batch-size", type=command.count)
     parser.add_argument("--learning-rate", type=command.rate, help="at the start")
@@ -33,7 +35,7 @@ def parse(arguments):
     parser.add_argument("--l2", type=command.factor, help="penalty on squared weights")
     parser.add_argument("--dropout", type=command.fraction, help="fraction of features dropped")
     parser.add_argument("--seed", type=command.seed, help="of everything random")
-    parser.add_argument("--output", help="run folder (default: runs/RECIPE/SEED)")
+    parser.add_argument("--output", help="run folder (default: runs/RECIPE/[NAME-]SEED)")
     parser.add_argument("--overwrite", action="store_true", help="replace that run folder")
     parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
     parser.add_argument("--strategy", choices=STRATEGIES, help="devices or machines to train on")
@@ -62,6 +64,7 @@ def load_data(recipe, settings):
     """The data of a recipe, or an error that also names the recipes that need no network."""
     try:
         return recipe.data(
+            settings.get("data"),
             batch_size=settings["batch_size"],
             seed=settings["seed"],
             data_dir=settings["data_dir"],
@@ -122,7 +125,7 @@ def write_run(name, recipe, data, settings, trained, folder):
         "seconds": round(trained.seconds, 2),
     }
     pictures = recipe.pictures(model, data)
-    title = f"{name}, seed {settings['seed']}"
+    title = f"{name} ({data.name}), seed {settings['seed']}"
     # A figure that is only measured at the end has no curve: what is logged in its place has.
     logged = [name for name in history if name != "loss" and f"val_{name}" in history]
     drawn = recipe.figure if f"val_{recipe.figure}" in history else (logged or ["loss"])[0]
@@ -177,7 +180,11 @@ def main(arguments=None):
     with command.one_line_errors():
         options = parse(arguments)
         if options.list:
-            print(table())
+            width = shutil.get_terminal_size((160, 24)).columns
+            if options.recipe is None:
+                print(recipe_table.table(width))
+            elif find(options.recipe):
+                print(recipe_table.describe(options.recipe, width))
             return
         name, recipe = options.recipe, find(options.recipe)
         given = {
@@ -185,8 +192,10 @@ def main(arguments=None):
             for key, value in vars(options).items()
             if key not in COMMANDS and value is not None
         }
-        settings = {key: getattr(recipe, key) for key in FROM_RECIPE} | DEFAULTS | given
-        folder = options.resume or options.output or f"runs/{name}/{settings['seed']}"
+        settings = {key: getattr(recipe, key) for key in FROM_RECIPE} | DEFAULTS
+        settings |= {"data": recipe.data.name} | given
+        prefix = f"{options.data.replace('/', '-')}-" if options.data else ""
+        folder = options.resume or options.output or f"runs/{name}/{prefix}{settings['seed']}"
         with open_run(pathlib.Path(folder), options, name, settings, given) as (partial, settings):
             metrics = train(name, settings, partial)
         if metrics is None:

@@ -16,7 +16,8 @@ from sklearn.datasets import load_digits
 from scripts.command import InputError
 from scripts.data import prepare as prepare_module
 from scripts.data.digits.digits_dataset_builder import split
-from scripts.data.images import load_images, parts
+from scripts.data.images import load_images
+from scripts.data.pipelines import parts
 from scripts.data.prepare import MissingData, prepare, reachable
 
 SHARED = os.environ.get("CUSTOM_LAYERS_DATA")

@@ -14,7 +14,7 @@ from scripts.data.pairs import load_pairs
 from scripts.data.series import load_series
 from scripts.data.signals import load_signals
 from scripts.data.tables import load_table, numbers
-from scripts.data.texts import load_texts
+from scripts.data.texts import load_texts, names
 from scripts.sequence_baselines import naive_forecast, seasonal_forecast, unigram
 
 SETTINGS = {"batch_size": 64, "seed": 0}
@@ -77,6 +77,11 @@ def test_part_of_a_docstring_is_fixed_by_its_text():
 def test_only_texts_with_one_class(folder):
     with pytest.raises(InputError, match="tones is not of texts with one class each"):
         load_texts("tones", data_dir=folder, **SETTINGS)
+
+
+def test_classes_that_are_numbers_have_their_names_beside_them():
+    examples = [{"label": i, "kind": f"kind {i}".encode()} for i in (3, 0, 1, 3)]
+    assert names(examples, "label", "kind") == ["kind 0", "kind 1", "2", "kind 3"]
 
 
 @needs_downloads

@@ -143,6 +143,15 @@ def test_every_recipe(monkeypatch, tmp_path, capsys, figure, returncode, code, w
     assert word in capsys.readouterr().out
 
 
+def test_every_recipe_is_brief_unless_asked(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(every_recipe, "run", lambda *given: (asked.append(given[2]) or "", True))
+    for more in ([], ["--full"], ["--epochs", "1", "--full"]):
+        with pytest.raises(SystemExit, match="0"):
+            every_recipe.main(["--output", str(tmp_path), "--only", "wine-mlp", *more])
+    assert asked == [["--epochs", str(RECIPES["wine-mlp"].short)], [], ["--epochs", "1"]]
+
+
 def test_every_recipe_takes_those_without_a_network(monkeypatch, tmp_path, capsys):
     pretend(monkeypatch, 0.6)
     with pytest.raises(SystemExit):

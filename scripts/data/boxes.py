@@ -14,8 +14,7 @@ import tensorflow as tf
 
 from models.detector import encode
 from scripts.command import InputError
-from scripts.data.images import parts
-from scripts.data.pipelines import pipelines
+from scripts.data.pipelines import parts, pipelines
 from scripts.data.prepare import prepare
 
 

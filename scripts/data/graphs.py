@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from custom_layers.graphs import pack
-from scripts.data.images import parts
+from scripts.data.pipelines import parts
 from scripts.data.prepare import prepare
 
 

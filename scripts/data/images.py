@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scripts.command import InputError
+from scripts.data.pipelines import pipelines
 from scripts.data.prepare import prepare
 
 
@@ -27,21 +28,6 @@ class Images:
     classes: tuple[str, ...]
 
 
-def parts(splits):
-    """What to read as training, validation and test, given the names of the splits there are.
-
-    What is missing is cut off the end of the training split, a tenth each.
-    """
-    train, validation, test = "train", "validation", "test"
-    if "test" not in splits and "validation" not in splits:
-        return "train[:80%]", "train[80%:90%]", "train[90%:]"
-    if "validation" not in splits:
-        train, validation = "train[:90%]", "train[90%:]"
-    if "test" not in splits:
-        train, test = "train[:90%]", "train[90%:]"
-    return train, validation, test
-
-
 def load_images(name, *, batch_size, seed, data_dir=None, download_dir=None, size=None):
     """The pipelines of a data set, shuffled in each epoch in an order that `seed` fixes.
 
@@ -54,7 +40,8 @@ def load_images(name, *, batch_size, seed, data_dir=None, download_dir=None, siz
     """
     builder = prepare(name, data_dir, download_dir)
     kinds = tfds.features.Image, tfds.features.ClassLabel
-    features = [builder.info.features[key] for key in builder.info.supervised_keys or ()]
+    keys = builder.info.supervised_keys or ()
+    features = [builder.info.features[key] for key in keys]
     if len(features) != 2 or not all(map(isinstance, features, kinds)):
         raise InputError(f"data set {name} is not of images with one class each")
     image, label = features
@@ -63,27 +50,15 @@ def load_images(name, *, batch_size, seed, data_dir=None, download_dir=None, siz
         raise InputError(f"data set {name} has images of several sizes: its recipe must give one")
     height, width = size or (height, width)
 
-    def scaled(images, labels):
-        return tf.cast(images, tf.float32) / 255, labels
-
-    def pipeline(split, training=False):
-        examples = builder.as_dataset(split=split, as_supervised=True, shuffle_files=False)
+    def read(example):
+        image, label = (example[key] for key in keys)
         if size is not None:
-            examples = examples.map(
-                lambda x, y: (tf.cast(tf.image.resize(x, size), tf.uint8), y), tf.data.AUTOTUNE
-            )
-        examples = examples.cache()
-        if training:
-            count = builder.info.splits[split].num_examples
-            examples = examples.shuffle(min(count, 10_000), seed=seed)
-        return examples.batch(batch_size).map(scaled).prefetch(tf.data.AUTOTUNE)
+            image = tf.cast(tf.image.resize(image, size), tf.uint8)
+        return image, label
 
-    train, validation, test = parts(builder.info.splits)
     return Images(
         name=name,
-        train=pipeline(train, training=True),
-        validation=pipeline(validation),
-        test=pipeline(test),
+        **pipelines(builder, read, batch_size, seed),
         shape=(height, width, channels),
         classes=tuple(label.names),
     )

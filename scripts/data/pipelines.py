@@ -5,7 +5,20 @@ file -> read -> cached -> shuffled (training only) -> batched -> image / 255 -> 
 
 import tensorflow as tf
 
-from scripts.data.images import parts
+
+def parts(splits):
+    """What to read as training, validation and test, given the names of the splits there are.
+
+    What is missing is cut off the end of the training split, a tenth each.
+    """
+    train, validation, test = "train", "validation", "test"
+    if "test" not in splits and "validation" not in splits:
+        return "train[:80%]", "train[80%:90%]", "train[90%:]"
+    if "validation" not in splits:
+        train, validation = "train[:90%]", "train[90%:]"
+    if "test" not in splits:
+        train, test = "train[:90%]", "train[90%:]"
+    return train, validation, test
 
 
 def pipelines(builder, read, batch_size, seed):

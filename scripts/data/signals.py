@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scripts.command import InputError
-from scripts.data.images import parts
+from scripts.data.pipelines import parts
 from scripts.data.prepare import prepare
 
 

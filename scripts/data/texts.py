@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from scripts.command import InputError
-from scripts.data.images import parts
+from scripts.data.pipelines import parts
 from scripts.data.prepare import prepare
 
 
@@ -51,16 +51,15 @@ def load_texts(
         seed: of the order of the training part.
         data_dir, download_dir: see `prepare`.
         keys: of the text and the class among the features, where the data set names no
-            `supervised_keys`.
+            `supervised_keys`; and of the name of the class, where the class is but a number.
         vocabulary: at most so many words are known, the most frequent ones of the training part.
         length: of a text in words; what is longer is cut off.
     """
     builder = prepare(name, data_dir, download_dir)
-    text, label = keys or builder.info.supervised_keys or (None, None)
+    text, label, *named = keys or builder.info.supervised_keys or (None, None)
     features = dict(builder.info.features.items())
-    if not isinstance(features.get(text), tfds.features.Text) or not isinstance(
-        features.get(label), tfds.features.ClassLabel
-    ):
+    of_classes = isinstance(features.get(label), tfds.features.ClassLabel) or named
+    if not isinstance(features.get(text), tfds.features.Text) or not of_classes:
         raise InputError(f"data set {name} is not of texts with one class each")
 
     def pipeline(split, training=False):
@@ -72,6 +71,10 @@ def load_texts(
         return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
     train, validation, test = parts(builder.info.splits)
+    if named:
+        classes = names(builder.as_dataset(split=train).as_numpy_iterator(), label, *named)
+    else:
+        classes = features[label].names
     vectorizer = keras.layers.TextVectorization(
         max_tokens=vocabulary, output_sequence_length=length, name="words"
     )
@@ -82,5 +85,11 @@ def load_texts(
         validation=pipeline(validation),
         test=pipeline(test),
         vectorizer=vectorizer,
-        classes=tuple(features[label].names),
+        classes=tuple(classes),
     )
+
+
+def names(examples, label, name):
+    """The names of classes that are numbers: what stands under the key `name` beside each."""
+    found = {int(example[label]): example[name].decode() for example in examples}
+    return [found.get(i, str(i)) for i in range(max(found) + 1)]

@@ -1,36 +1,15 @@
 """breast_cancer: cells of 569 breast tumors, measured, as a data set of tfds."""
 
-import numpy as np
+import sklearn.datasets
 import tensorflow_datasets as tfds
-from sklearn.datasets import load_breast_cancer
+
+from scripts.data import scikit_table
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(scikit_table.Builder):
     """Its name, `breast_cancer`, is that of the folder; the texts stand beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "569 tumors."}  # noqa: RUF012
-
-    def _info(self):
-        bunch = load_breast_cancer()
-        names = ", ".join(bunch.feature_names)
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "features": tfds.features.Tensor(
-                        shape=(bunch.data.shape[1],), dtype=np.float32, doc=names
-                    ),
-                    "label": tfds.features.ClassLabel(names=list(map(str, bunch.target_names))),
-                }
-            ),
-            supervised_keys=("features", "label"),
-            homepage="https://doi.org/10.24432/C5DW2B",
-        )
-
-    def _split_generators(self, dl_manager):
-        return {"train": self._generate_examples()}
-
-    def _generate_examples(self):
-        bunch = load_breast_cancer()
-        for i, (row, label) in enumerate(zip(bunch.data, bunch.target, strict=True)):
-            yield i, {"features": row.astype("float32"), "label": int(label)}
+    HOMEPAGE = "https://doi.org/10.24432/C5DW2B"
+    load = staticmethod(sklearn.datasets.load_breast_cancer)
