@@ -6,6 +6,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix
 
 TRAIN, VALIDATION, BEST = "tab:blue", "tab:orange", "0.5"
+MANY = 40  # classes
 
 
 def curves(history, best, figure, title, baseline=None):
@@ -43,15 +44,22 @@ def predictions(model, data):
 
 
 def confusion(labels, predicted, classes, name):
-    """How often each class was taken for each; colors are shares of the row's class."""
+    """How often each class was taken for each; colors are shares of the row's class.
+
+    The picture grows with the classes and with their names; of more than MANY, no counts are shown.
+    """
     matrix = confusion_matrix(labels, predicted, labels=range(len(classes)))
     counts = matrix.sum(1)
     shares = matrix / np.maximum(counts, 1)[:, None]
-    side = 2.5 + 0.5 * len(classes)
-    picture = Figure(figsize=(side + 2, side), layout="constrained")
+    many, longest = len(classes) > MANY, max(map(len, classes))
+    size = 6 if many else 10  # of a letter, in points
+    side = (0.14 if many else 0.5) * len(classes)
+    names = 0.6 * size / 72 * longest  # inches
+    width, height = side + 0.6 * size / 72 * (longest + 15) + 2, side + names + 1.5
+    picture = Figure(figsize=(max(width, 7), max(height, 3)), layout="constrained")
     axes = picture.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for row, column in zip(*np.nonzero(matrix), strict=True):
+    for row, column in () if many else zip(*np.nonzero(matrix), strict=True):
         color = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, matrix[row, column], ha="center", va="center", color=color)
     right = int(np.trace(matrix))
@@ -67,7 +75,10 @@ def confusion(labels, predicted, classes, name):
             for label, count, share in zip(classes, counts, shares.diagonal(), strict=True)
         ],
     )
-    if max(map(len, classes)) > 2:
-        axes.tick_params("x", rotation=45)
+    axes.tick_params(labelsize=size)
+    if longest > 2:  # upright where they would overlap, and each ends below its own column
+        angle = 90 if len(classes) > 10 else 45
+        for text in axes.get_xticklabels():
+            text.set(rotation=angle, ha="right", va="center", rotation_mode="anchor")
     picture.colorbar(image, label="share of the true class")
     return picture

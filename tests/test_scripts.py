@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -324,12 +325,6 @@ def test_a_failed_run_is_no_run(data_dir, tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_list(capsys):
-    train.main(["--list"])
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["recipe", *RECIPES]
-
-
 @pytest.mark.parametrize("name", IMAGES)
 def test_each_recipe_has_its_model(name):
     """Without its data, which may be far away."""
@@ -352,6 +347,28 @@ def test_nearest_mean():
     train_part = Batches([(x[:3], np.array([0, 0, 1])), (x[3:4], np.array([1]))])
     test_part = Batches([(x[4:], np.array([0, 1, 1]))])
     assert nearest_mean(train_part, test_part, 3) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [["benign", "malignant"], [f"a gesture of the hand {i}" for i in range(20)],
+     [f"what somebody may want {i}" for i in range(100)]],
+    ids=len,
+)  # fmt: skip
+def test_names_of_classes_do_not_overlap(classes):
+    everything = range(len(classes))
+    picture = plots.confusion(everything, everything, classes, "smartwatch_gestures")
+    picture.draw_without_rendering()
+    (axes, _) = picture.axes
+    assert len(axes.texts) == (len(classes) if len(classes) < plots.MANY else 0)
+    whole = picture.bbox
+    assert whole.x0 <= axes.title.get_window_extent().x0
+    assert axes.title.get_window_extent().x1 <= whole.x1
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        boxes = [label.get_window_extent() for label in labels]
+        assert all(box.x0 >= whole.x0 and box.y0 >= whole.y0 for box in boxes)
+        if len(classes) > 2:  # those at 45 degrees have boxes that overlap, though not the names
+            assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
 
 
 def test_confusion_counts():
