@@ -22,10 +22,12 @@ Nair & Hinton, Rectified linear units improve restricted Boltzmann machines, ICM
 Probabilistic interpretation of feedforward classification network outputs, 1990.
 """
 
+import numbers
+
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
+from custom_layers.base import Layer, broadcasts
 from custom_layers.gradients import with_backward
 
 
@@ -114,16 +116,16 @@ class ReLU(Layer):
 
     def __init__(self, max_value=None, negative_slope=0.0, threshold=0.0, **kwargs):
         super().__init__(**kwargs)
-        if max_value is not None and max_value < 0:
+        if max_value is not None and (not isinstance(max_value, numbers.Real) or max_value < 0):
             raise ValueError(
                 "max_value of a ReLU layer cannot be a negative value. "
-                f"Received: max_value={max_value}"
+                f"Received: max_value={max_value!r}"
             )
         for name, value in (("negative_slope", negative_slope), ("threshold", threshold)):
-            if value is None or value < 0:
+            if not isinstance(value, numbers.Real) or value < 0:
                 raise ValueError(
                     f"{name} of a ReLU layer cannot be None or a negative value. "
-                    f"Received: {name}={value}"
+                    f"Received: {name}={value!r}"
                 )
         self.max_value = max_value
         self.negative_slope = negative_slope
@@ -156,10 +158,10 @@ class LeakyReLU(Layer):
     def __init__(self, negative_slope=0.3, **kwargs):
         negative_slope = kwargs.pop("alpha", negative_slope)
         super().__init__(**kwargs)
-        if negative_slope is None or negative_slope < 0:
+        if not isinstance(negative_slope, numbers.Real) or negative_slope < 0:
             raise ValueError(
                 "The negative_slope value of a Leaky ReLU layer cannot be None or negative value. "
-                f"Expected a float. Received: negative_slope={negative_slope}"
+                f"Expected a float. Received: negative_slope={negative_slope!r}"
             )
         self.negative_slope = negative_slope
         self.supports_masking = True
@@ -209,8 +211,7 @@ class Softmax(Layer):
                 "The `mask` must be broadcastable to `inputs` and must not have more dimensions. "
                 + shapes
             )
-        sizes = zip(mask.shape[::-1], inputs.shape[::-1], strict=False)
-        if any(m not in (None, 1, i) and i is not None for m, i in sizes):
+        if not broadcasts(mask.shape, inputs.shape):
             raise ValueError(
                 "The `mask` must be broadcastable to `inputs`. Each mask dimension must be 1 or "
                 f"match the corresponding input dimension. {shapes}"

@@ -16,7 +16,7 @@ PageRank, ICLR 2019.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive
+from custom_layers.base import Layer, check_number, check_positive
 from custom_layers.graph_conv import adjacency, check_normalize
 from custom_layers.graph_inputs import disjoint_union, node_features, node_mask, restore
 from custom_layers.segments import wide
@@ -48,8 +48,7 @@ class APPNP(Layer):
     def __init__(self, K=10, alpha=0.1, normalize="symmetric", add_self_loops=True, **kwargs):
         check_positive(K=K)
         check_normalize(normalize)
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"`alpha` must be from 0 to 1. Received: alpha={alpha!r}")
+        check_number("from 0 to 1", lambda a: 0 <= a <= 1, alpha=alpha)
         super().__init__(**kwargs)
         self.K = K
         self.alpha = alpha

@@ -6,6 +6,8 @@ read off the signatures and written once, here. An argument whose name ends in `
 """
 
 import inspect
+import math
+import numbers
 
 import keras
 
@@ -25,6 +27,29 @@ def check_positive(**arguments):
                 f"Received an invalid value for `{name}`, expected a positive integer. "
                 f"Received: {name}={value!r}"
             )
+
+
+def check_number(expected="a finite number", valid=math.isfinite, **arguments):
+    """Raise a ValueError that names the argument unless each is a number that is `valid`."""
+    for name, value in arguments.items():
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not number or not valid(value):
+            raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+
+
+def broadcasts(shape, to):
+    """Whether a tensor of that static shape broadcasts to the shape `to`, as far as is known."""
+    pairs = zip(shape[::-1], to[::-1], strict=False)
+    return len(shape) <= len(to) and all(None in (m, n) or m in (1, n) for m, n in pairs)
+
+
+def check_mask(mask, shape, axes="(B, T)"):
+    """Raise a ValueError unless a mask has the static `shape`, or sizes 1 that broadcast to it."""
+    if len(mask.shape) != len(shape) or not broadcasts(mask.shape, shape):
+        raise ValueError(
+            f"`mask` must have the shape {axes}, here {tuple(shape)}. "
+            f"Received: mask.shape={tuple(mask.shape)}"
+        )
 
 
 class Layer(keras.layers.Layer):

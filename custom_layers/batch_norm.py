@@ -19,7 +19,7 @@ Ioffe & Szegedy, Batch normalization, ICML 2015.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
+from custom_layers.base import Layer, check_number
 from custom_layers.batch_renorm import check_clipping, correction
 from custom_layers.channels import (
     channel_sum,
@@ -120,14 +120,13 @@ class BatchNormalization(Layer):
     Input and output of any equal shape, with the channels on `axis`. In training, μ and σ² are of
     the batch, of its elements where the mask is True; at inference, or with `trainable=False`, they
     are the moving averages. Weights `gamma`, `beta`, `moving_mean`, `moving_variance`, all `(C,)`,
-    and with `renorm` also `moving_stddev`, `renorm_mean`, `renorm_stddev`. Arguments are those of
-    `keras.layers.BatchNormalization`. What differs: moving averages are float32 at least, for in
-    bfloat16 a step of 1 % is mostly rounded away; the replicas of a tf.distribute strategy keep
-    equal ones; a batch without elements leaves them alone.
+    and with `renorm` also `moving_stddev`, `renorm_mean`, `renorm_stddev`. Arguments are Keras's.
+    What differs: moving averages are float32 at least (bfloat16 rounds a step of 1 % away); the
+    replicas of a tf.distribute strategy keep equal ones; an empty batch leaves them alone.
 
     Raises:
         ValueError: `axis` is out of bounds or has no static size, or another one than before; wrong
-            keys or values in `renorm_clipping`; the mask has not one axis less than the input.
+            values of a momentum, `epsilon` or `renorm_clipping`; the mask does not fit the input.
     """
 
     def __init__(
@@ -151,6 +150,9 @@ class BatchNormalization(Layer):
         synchronized=False,
         **kwargs,
     ):
+        momenta = {"momentum": momentum, "renorm_momentum": renorm_momentum}
+        check_number("from 0 to 1", lambda number: 0 <= number <= 1, **momenta)
+        check_number("at least 0", lambda number: number >= 0, epsilon=epsilon)
         super().__init__(**kwargs)
         self.axis = int(axis)
         self.momentum = float(momentum)
@@ -168,8 +170,7 @@ class BatchNormalization(Layer):
         self.supports_masking = True
 
     def build(self, input_shape):
-        check_axes(self.axis, input_shape, known=True)
-        channels = input_shape[self.axis]
+        channels = check_axes(self.axis, input_shape, known=True)[self.axis]
         self.input_spec = keras.layers.InputSpec(ndim=len(input_shape), axes={self.axis: channels})
         for name, wanted in (("gamma", self.scale), ("beta", self.center)):
             setattr(self, name, None)
@@ -192,8 +193,7 @@ class BatchNormalization(Layer):
 
     def call(self, inputs, training=None, mask=None):
         x = tf.cast(inputs, self.compute_dtype)
-        if mask is not None:
-            mask = fold_mask(mask, x, self.axis)
+        mask = fold_mask(mask, x, self.axis)
         y = fold(x, self.axis)
         if training and self.trainable:
             y = self._train(y, mask)

@@ -9,6 +9,7 @@ Backward, given dy = dL/dy (sums Σ over A and B):
 
 import tensorflow as tf
 
+from custom_layers.base import check_mask
 from custom_layers.gradients import with_backward
 
 
@@ -34,12 +35,15 @@ def fold(x, axis):
 
 
 def fold_mask(mask, x, axis):
-    """A Keras mask of x (all its axes but the last) as a boolean (A, C, B)."""
+    """A Keras mask of x (all its axes but the last), or None, as a boolean (A, C, B)."""
+    if mask is None:
+        return None
     if len(mask.shape) != len(x.shape) - 1:
         raise ValueError(
             "The mask provided should be one dimension less than the inputs. "
             f"Received: mask.shape={mask.shape}, inputs.shape={x.shape}"
         )
+    check_mask(mask, x.shape[:-1], "of the input without its last axis")
     mask = tf.cast(mask, tf.bool)[..., tf.newaxis]
     return fold(tf.broadcast_to(mask, tf.shape(x)), axis)
 

@@ -13,10 +13,12 @@ Defferrard, Bresson & Vandergheynst, Convolutional neural networks on graphs wit
 spectral filtering, NeurIPS 2016.
 """
 
+import math
+
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive
+from custom_layers.base import Layer, check_number, check_positive
 from custom_layers.dense import affine
 from custom_layers.graph_conv import adjacency
 from custom_layers.graph_inputs import disjoint_union, node_features, node_mask, restore
@@ -62,8 +64,7 @@ class ChebConv(Layer):
         **kwargs,
     ):
         check_positive(units=units, K=K)
-        if not lambda_max > 0:
-            raise ValueError(f"`lambda_max` must be positive. Received: lambda_max={lambda_max!r}")
+        check_number("positive", lambda number: 0 < number < math.inf, lambda_max=lambda_max)
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units = units
         self.K = K

@@ -125,6 +125,8 @@ class Dense(Layer):
         if isinstance(inputs, tf.SparseTensor):
             y = sparse_affine(inputs.values, inputs.indices, inputs.dense_shape, kernel, bias)
         else:
+            if not (inputs.dtype.is_floating or inputs.dtype.is_complex):
+                inputs = tf.cast(inputs, self.compute_dtype)
             y = affine(inputs, kernel, bias)
         return y if self.activation is None else self.activation(y)
 

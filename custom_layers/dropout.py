@@ -23,10 +23,12 @@ tabulation hashing, JACM 2012. Steele, Lea & Flood, Fast splittable pseudorandom
 OOPSLA 2014.
 """
 
+import numbers
+
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
+from custom_layers.base import Layer, broadcasts
 from custom_layers.gradients import with_backward
 from custom_layers.windows import standardize_data_format
 
@@ -161,10 +163,10 @@ class Dropout(Layer):
 
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if not 0 <= rate <= 1:
+        if not isinstance(rate, numbers.Real) or not 0 <= rate <= 1:
             raise ValueError(
                 "Invalid value received for argument `rate`. "
-                f"Expected a float value between 0 and 1. Received: rate={rate}"
+                f"Expected a float value between 0 and 1. Received: rate={rate!r}"
             )
         self.rate = rate
         self.noise_shape = _check_noise_shape(noise_shape)
@@ -182,8 +184,14 @@ class Dropout(Layer):
                 f"`{self.name}` scales its input, which must therefore be of floats. "
                 f"Received: dtype={inputs.dtype.name}"
             )
+        noise_shape = self.noise_shape_of(inputs)
+        if noise_shape is not None and not broadcasts(noise_shape, inputs.shape):
+            raise ValueError(
+                "`noise_shape` must broadcast to the shape of the input. "
+                f"Received: noise_shape={noise_shape}, inputs.shape={tuple(inputs.shape)}"
+            )
         seed = next_seed(self.seed_generator)
-        return dropout(inputs, seed, rate=self.rate, noise_shape=self.noise_shape_of(inputs))
+        return dropout(inputs, seed, rate=self.rate, noise_shape=noise_shape)
 
     def noise_shape_of(self, inputs):
         return self.noise_shape

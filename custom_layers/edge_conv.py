@@ -43,6 +43,8 @@ class EdgeConv(Layer):
         InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
     """
 
+    value_axes = ("D",)  # the third input is (E, D)
+
     def __init__(self, network, aggregate="max", **kwargs):
         if not isinstance(network, keras.layers.Layer):
             raise ValueError(
@@ -64,11 +66,6 @@ class EdgeConv(Layer):
 
     def build(self, input_shape):
         self.features = node_features(self, input_shape)
-        if len(input_shape) == 3 and len(input_shape[2]) != len(input_shape[1]):
-            raise ValueError(
-                "The edge features of EdgeConv must have the shape (E, D) or (B, E, D). "
-                f"Received: edges {tuple(input_shape[1])}, features {tuple(input_shape[2])}"
-            )
         if not self.network.built:
             self.network.build((None, self.network_features(input_shape)))
 

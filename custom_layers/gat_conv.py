@@ -25,7 +25,7 @@ attention networks?, ICLR 2022, where the order of the neighbors can depend on t
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive
+from custom_layers.base import Layer, check_number, check_positive
 from custom_layers.dense import affine
 from custom_layers.dropout import dropout, next_seed
 from custom_layers.gradients import with_backward
@@ -133,8 +133,8 @@ class _GATConv(Layer):
         **kwargs,
     ):
         check_positive(units=units, heads=heads)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
+        check_number("in [0, 1)", lambda p: 0 <= p < 1, dropout=dropout)
+        check_number(negative_slope=negative_slope)
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units = units
         self.heads = heads

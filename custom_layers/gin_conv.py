@@ -15,7 +15,7 @@ Xu, Hu, Leskovec & Jegelka, How powerful are graph neural networks?, ICLR 2019.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
+from custom_layers.base import Layer, check_number
 from custom_layers.graph_inputs import disjoint_union, node_features, node_mask, restore
 from custom_layers.segments import propagate, wide
 
@@ -45,6 +45,7 @@ class GINConv(Layer):
             raise ValueError(
                 f"`network` must be a Keras layer or model. Received: network={network!r}"
             )
+        check_number(epsilon=epsilon)
         super().__init__(**kwargs)
         self.network = network
         self.epsilon = epsilon

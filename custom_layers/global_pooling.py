@@ -25,7 +25,7 @@ import keras
 import tensorflow as tf
 
 from custom_layers import windows
-from custom_layers.base import Layer
+from custom_layers.base import Layer, check_mask
 from custom_layers.gradients import with_backward
 
 
@@ -142,6 +142,7 @@ class _MaskedPooling(_GlobalPooling):
     def call(self, inputs, mask=None):
         if mask is not None:
             axis = 2 if self.data_format == "channels_last" else 1
+            check_mask(mask, (inputs.shape[0], inputs.shape[3 - axis]))
             mask = tf.expand_dims(tf.cast(mask, tf.bool), axis)
         return self._pool(inputs, mask)
 

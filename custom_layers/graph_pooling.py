@@ -19,7 +19,7 @@ Li et al., Gated graph sequence neural networks, ICLR 2016 (attention, there wit
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive
+from custom_layers.base import Layer, check_mask, check_positive
 from custom_layers.dense import affine
 from custom_layers.graph_inputs import as_index, checked, node_mask
 from custom_layers.segments import (
@@ -75,6 +75,11 @@ class _GraphPooling(Layer):
 
     def call(self, inputs, mask=None):
         nodes, ids, *per_graph = inputs
+        if not nodes.shape[:1].is_compatible_with(ids.shape):
+            raise ValueError(
+                f"{type(self).__name__} needs a graph id for each node. "
+                f"Received: nodes {tuple(nodes.shape)}, graph_ids {tuple(ids.shape)}"
+            )
         ids, mask = as_index(ids, "graph_ids"), node_mask(mask)
         size = tf.shape(per_graph[0])[0] if per_graph else self.num_graphs
         ids, poison = checked(
@@ -85,6 +90,7 @@ class _GraphPooling(Layer):
             size,
         )
         if mask is not None:
+            check_mask(mask, nodes.shape[:1], "(N,)")
             ids = tf.where(mask, ids, tf.constant(-1, ids.dtype))
         y = self._pool(nodes, ids, size)
         return y + tf.cast(poison, y.dtype)

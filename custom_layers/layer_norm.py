@@ -20,7 +20,7 @@ import warnings
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
+from custom_layers.base import Layer, check_number
 from custom_layers.gradients import with_backward
 
 
@@ -114,6 +114,7 @@ class LayerNormalization(Layer):
                 "`keras.layers.RMSNormalization` instead.",
                 stacklevel=2,
             )
+        check_number("at least 0", lambda number: number >= 0, epsilon=epsilon)
         super().__init__(**kwargs)
         if not isinstance(axis, (int, list, tuple)):
             raise TypeError(

@@ -12,7 +12,7 @@ import tensorflow as tf
 # keras.layers.RNN has a cell draw its dropout masks before the loop if it is one of these.
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
-from custom_layers.base import Layer
+from custom_layers.base import Layer, check_mask, check_number
 from custom_layers.recurrence import project
 
 
@@ -33,6 +33,7 @@ class RecurrentCell(Layer, DropoutRNNCell):
                 "Received an invalid value for argument `units`, expected a positive integer, "
                 f"got {units}."
             )
+        check_number(dropout=dropout, recurrent_dropout=recurrent_dropout)
         implementation = kwargs.pop("implementation", 2)
         super().__init__(**kwargs)
         self.units = units
@@ -81,12 +82,30 @@ class RecurrentCell(Layer, DropoutRNNCell):
             x, tf.convert_to_tensor(self.kernel), self.input_bias(), drop
         ), recurrent_drop
 
+    def check(self, inputs, states):
+        """Raise a ValueError unless inputs (B, ..., I) and states fit weights and each other."""
+        name, features = type(self).__name__, self.kernel.shape[0]
+        if inputs.shape[-1] not in (None, features):
+            raise ValueError(
+                f"{name} was built for inputs of {features} features. "
+                f"Received: inputs.shape={tuple(inputs.shape)}"
+            )
+        shape, shapes = (inputs.shape[0], self.units), [tuple(s.shape) for s in states]
+        if len(shapes) != self.state_count or not all(
+            map(tf.TensorShape(shape).is_compatible_with, shapes)
+        ):
+            raise ValueError(
+                f"The states of {name} must be {self.state_count} of the shape (B, units), here "
+                f"{shape}. Received: {shapes}"
+            )
+
     def input_bias(self):
         return None if self.bias is None else tf.convert_to_tensor(self.bias)
 
     def call(self, inputs, states, training=False):
         nested = isinstance(states, (list, tuple))
         states = list(states) if nested else [states]
+        self.check(inputs, states)
         inputs = tf.cast(inputs, self.compute_dtype)
         a, drop = self.project(inputs, states[0], training)
         states = self.step(a, states, drop)
@@ -95,6 +114,16 @@ class RecurrentCell(Layer, DropoutRNNCell):
     def get_initial_state(self, batch_size=None):
         shape = (batch_size, self.units)
         return [tf.zeros(shape, self.compute_dtype) for _ in range(self.state_count)]
+
+
+def step_mask(mask, sequences):
+    """The mask of the steps, (B, T) or (B, T, 1), as (B, T); None if there is none."""
+    if mask is None:
+        return None
+    if len(mask.shape) == 3 and mask.shape[2] == 1:
+        mask = tf.squeeze(mask, 2)
+    check_mask(mask, sequences.shape[:2])
+    return mask
 
 
 def forget_dropout_masks(cell):

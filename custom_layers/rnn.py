@@ -16,7 +16,7 @@ from keras.src.utils.tracking import DotNotTrackScope
 from custom_layers import cudnn
 from custom_layers.base import Layer
 from custom_layers.recurrence import hold, scan
-from custom_layers.recurrent_cell import RecurrentCell, forget_dropout_masks
+from custom_layers.recurrent_cell import RecurrentCell, forget_dropout_masks, step_mask
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
@@ -106,7 +106,9 @@ class RNN(Layer):
         states = tf.nest.map_structure(
             lambda s: tf.cast(tf.convert_to_tensor(s), self.cell.compute_dtype), list(initial_state)
         )
-        mask = tf.nest.flatten(mask)[0]
+        if isinstance(self.cell, RecurrentCell):
+            self.cell.check(sequences, states)
+        mask = step_mask(tf.nest.flatten(mask)[0], sequences)
         y, states = self._inner_loop(sequences, states, mask, training)
         forget_dropout_masks(self.cell)
         if self.stateful:
@@ -133,6 +135,8 @@ class RNN(Layer):
         return tf.transpose(y, (1, 0, 2)) if self.return_sequences else y, states
 
     def _check(self, sequences):
+        if sequences.shape[1] == 0:
+            raise ValueError(f"Expected at least one time step. Received: {sequences.shape}")
         if self.unroll and sequences.shape[1] is None:
             raise ValueError(
                 "Cannot unroll a RNN if the time dimension is undefined. Specify it by passing a "

@@ -113,7 +113,10 @@ class SAGEConv(Layer):
     def build(self, input_shape):
         self.features = node_features(self, input_shape)
         if self.aggregate == "max" and len(input_shape) == 3:
-            raise ValueError("SAGEConv with aggregate='max' has no use for edge weights.")
+            raise ValueError(
+                "SAGEConv with aggregate='max' has no use for edge weights. "
+                f"Received: input_shape={input_shape}"
+            )
         self.kernel = self.add_weight(
             name="kernel", shape=(2 * self.features, self.units), **self.knobs("kernel")
         )

@@ -55,5 +55,5 @@ def test_wrong_arguments():
         EdgeConv(16)
     with pytest.raises(ValueError, match="`aggregate`.*'min'"):
         EdgeConv(Dense(3), "min")
-    with pytest.raises(ValueError, match="edge features of EdgeConv must have the shape"):
+    with pytest.raises(ValueError, match="third input of EdgeConv must have a value for each edge"):
         EdgeConv(Dense(3))([NODES, EDGES, FEATURES[:, 0]])
