@@ -10,9 +10,9 @@ Cells outside of x take no part. Backward, given dy = dL/dy:
     maximum     dx[q] = Σ dy[p]             over the windows p whose first maximum is at q
     average     dx[q] = Σ dy[p] / N[p]      over the windows p that hold q
 
-A maximum that occurs twice in a window sends its gradient to the first place, in row order (where
-XLA compiles it, padded and overlapping windows may choose another one). Which place that is does
-not change with x, but at ties: the second derivative picks with the same places,
+A maximum that occurs twice in a window sends its gradient to the first place, in row order (XLA, in
+padded and overlapping windows of more than 32 cells, may choose another one). Which place that is
+does not change with x, but at ties: the second derivative picks with the same places,
 
     ddy[p] = ddx[q]       q: the place of the first maximum of p
 
@@ -20,7 +20,8 @@ In three dimensions both are taken over height and width first, then over the de
 maxima, an average of averages (N is a product). TensorFlow's 3D kernels do not know every dtype.
 
 TensorFlow's maximum passes over NaN and makes -3e38 of an x of nothing else. Here a NaN makes the y
-of its window NaN (or inf, where the window holds an inf): the average tells of it.
+of its window NaN (or inf, where the window holds an inf): the average tells of it. To ask costs one
+more pass over x, a quarter of a training step.
 
 LeCun et al., Gradient-based learning applied to document recognition, Proc. IEEE 1998 (average);
 Riesenhuber & Poggio, Hierarchical models of object recognition in cortex, Nature Neuroscience 1999
@@ -32,7 +33,9 @@ import tensorflow as tf
 
 from custom_layers import windows
 from custom_layers.base import Layer
+from custom_layers.channels import compiled_by_xla
 from custom_layers.gradients import with_backward
+from custom_layers.windows import at_taps
 
 
 def _attributes(window, strides, padding):
@@ -41,17 +44,6 @@ def _attributes(window, strides, padding):
         "strides": [1, *strides, 1],
         "padding": padding.upper(),
     }
-
-
-def _taps(x, like, window, strides, padding):
-    """For each tap in row order, x at that tap of every window, NaN outside: shaped like `like`."""
-    sizes, lengths = windows.sizes_of(x), windows.sizes_of(like)
-    pads = [windows.pads(n, k, s, padding) for n, k, s in zip(sizes, window, strides, strict=True)]
-    x = tf.pad(x, [(0, 0), *pads, (0, 0)], constant_values=float("nan"))
-    (h, w), (sh, sw) = lengths, strides
-    for i in range(window[0]):
-        for j in range(window[1]):
-            yield x[:, i : i + (h - 1) * sh + 1 : sh, j : j + (w - 1) * sw + 1 : sw]
 
 
 def unpool_forward(dy, x, y, **how):
@@ -65,7 +57,8 @@ def unpool_forward(dy, x, y, **how):
 def unpool_backward(ddx, cache, **how):
     x, y = cache
     ddy, open_ = tf.zeros_like(y), tf.ones_like(y, tf.bool)
-    for tap, value in zip(_taps(x, y, **how), _taps(ddx, y, **how), strict=True):
+    nan = float("nan")  # equal to nothing
+    for tap, value in zip(at_taps(x, nan, **how), at_taps(ddx, nan, **how), strict=True):
         first = open_ & (tap == y)
         ddy = tf.where(first, value, ddy)
         open_ = open_ & ~first
@@ -75,16 +68,55 @@ def unpool_backward(ddx, cache, **how):
 unpool = with_backward(unpool_forward, unpool_backward)
 
 
+def _first_maximum(x, **how):
+    """The maximum of every window, or its first NaN, and the number of the tap where that is."""
+    y, *others = at_taps(x, -float("inf"), **how)
+    place = tf.zeros_like(y, tf.uint8)
+    for tap, value in enumerate(others, start=1):
+        better = (value > y) | (tf.math.is_nan(value) & ~tf.math.is_nan(y))
+        y = tf.where(better, value, y)
+        place = tf.where(better, tf.constant(tap, tf.uint8), place)
+    return y, place
+
+
+def _spread(dy, place, shape, *, window, strides, padding):
+    """dx of the given shape: dy[p] at the tap `place[p]` of window p."""
+    batch, *sizes, channels = shape
+    pads, taps = windows.taps(sizes, window, strides, padding)
+    padded = tf.stack([batch, *(n + sum(p) for n, p in zip(sizes, pads, strict=True)), channels])
+    dx = []
+    for tap, (begin, end) in enumerate(taps):
+        part = tf.where(place == tap, dy, tf.zeros_like(dy))
+        start, stop, step = [0, *begin, 0], tf.stack([batch, *end, channels]), [1, *strides, 1]
+        dx.append(
+            tf.raw_ops.StridedSliceGrad(shape=padded, begin=start, end=stop, strides=step, dy=part)
+        )
+    return tf.slice(tf.add_n(dx), [0, pads[0][0], pads[1][0], 0], shape)
+
+
 def maximum_forward(x, **how):
     """x (B, H, W, C) -> y (B, H', W', C)."""
+    few = how["window"][0] * how["window"][1] <= 32
+    if x.dtype.is_floating and few and compiled_by_xla():
+        # On a CPU, XLA's own backward of a maximum takes 20 times as long as _spread. Without XLA,
+        # TensorFlow's kernels are the fastest.
+        y, place = _first_maximum(x, **how)
+        return y, (place, [tf.shape(x)[0], *windows.sizes_of(x), x.shape[-1]])
     y = tf.raw_ops.MaxPool(input=x, **_attributes(**how))
     if not x.dtype.is_floating:
         return y, (x, y)
-    hidden = tf.math.is_nan(tf.raw_ops.AvgPool(value=x, **_attributes(**how)))
-    return tf.where(hidden & (y < float("inf")), tf.constant(float("nan"), y.dtype), y), (x, y)
+
+    def with_nan():
+        hidden = tf.math.is_nan(tf.raw_ops.AvgPool(value=x, **_attributes(**how)))
+        return tf.where(hidden & (y < float("inf")), tf.constant(float("nan"), y.dtype), y)
+
+    # Σ x tells whether to look for NaN at all, for half the price of looking.
+    return tf.cond(tf.math.is_nan(tf.reduce_sum(x)), with_nan, lambda: y), (x, y)
 
 
 def maximum_backward(dy, cache, **how):
+    if isinstance(cache[1], list):
+        return _spread(dy, *cache, **how)
     x, y = cache
     return unpool(dy, x, y, **how)
 
@@ -182,46 +214,35 @@ class MaxPooling3D(_Pooling):
     __doc__ = _Pooling.__doc__
     rank, reduce = 3, staticmethod(maximum)
 
+    # fmt: off
     def __init__(
-        self,
-        pool_size=(2, 2, 2),
-        strides=None,
-        padding="valid",
-        data_format=None,
-        name=None,
-        **kwargs,
+        self, pool_size=(2, 2, 2), strides=None, padding="valid", data_format=None, name=None,
+        **kwargs
+    ):
+        super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)
+    # fmt: on
+
+
+class _AveragePooling(_Pooling):
+    def __init__(
+        self, pool_size, strides=None, padding="valid", data_format=None, name=None, **kwargs
     ):
         super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
-class AveragePooling1D(_Pooling):
+class AveragePooling1D(_AveragePooling):
     __doc__ = _Pooling.__doc__
     rank, reduce = 1, staticmethod(average)
 
-    def __init__(
-        self, pool_size, strides=None, padding="valid", data_format=None, name=None, **kwargs
-    ):
-        super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)
-
 
 @keras.saving.register_keras_serializable(package="custom_layers")
-class AveragePooling2D(_Pooling):
+class AveragePooling2D(_AveragePooling):
     __doc__ = _Pooling.__doc__
     rank, reduce = 2, staticmethod(average)
 
-    def __init__(
-        self, pool_size, strides=None, padding="valid", data_format=None, name=None, **kwargs
-    ):
-        super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)
-
 
 @keras.saving.register_keras_serializable(package="custom_layers")
-class AveragePooling3D(_Pooling):
+class AveragePooling3D(_AveragePooling):
     __doc__ = _Pooling.__doc__
     rank, reduce = 3, staticmethod(average)
-
-    def __init__(
-        self, pool_size, strides=None, padding="valid", data_format=None, name=None, **kwargs
-    ):
-        super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)

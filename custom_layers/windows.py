@@ -17,6 +17,8 @@ An unknown size is None, and so is what follows from it. Dumoulin & Visin, A gui
 arithmetic for deep learning, arXiv 1603.07285.
 """
 
+import itertools
+
 import keras
 import tensorflow as tf
 
@@ -208,3 +210,21 @@ def from_channels_last(x, data_format):
         return x
     last = x.shape.rank - 1
     return tf.transpose(x, (0, last, *range(1, last)))
+
+
+def taps(sizes, window, strides, padding):
+    """The padding of the axes, and for each tap in row order where its slice begins and ends."""
+    axes = list(zip(sizes, window, strides, strict=True))
+    before_after = [pads(n, k, s, padding) for n, k, s in axes]
+    spans = [(output_length(n, k, s, padding) - 1) * s + 1 for n, k, s in axes]
+    begins = itertools.product(*map(range, window))
+    return before_after, [(b, [i + n for i, n in zip(b, spans, strict=True)]) for b in begins]
+
+
+def at_taps(x, outside, *, window, strides, padding):
+    """For each tap, x (B, n..., C) at that tap of every window; `outside` where x has no cell."""
+    before_after, slices = taps(sizes_of(x), window, strides, padding)
+    x = tf.pad(x, [(0, 0), *before_after, (0, 0)], constant_values=outside)
+    for begin, end in slices:
+        axes = zip(begin, end, strides, strict=True)
+        yield x[(slice(None), *(slice(*axis) for axis in axes))]

@@ -114,11 +114,7 @@ def test_windows_counted_one_by_one(sizes, padding, kind, compiled):
     y, dx = run(tf.constant(x[None, ..., None]))
     expected_y, expected_dx = slow(x, kind, window, strides, padding)
     assert_near("y", y[0, ..., 0], expected_y)
-    if compiled and kind == "Max" and padding == "same":  # any of the equal maxima
-        assert_near("Σ dx", tf.reduce_sum(dx), expected_dx.sum())
-        assert_near("Σ dx x", tf.reduce_sum(dx[0, ..., 0] * x), (expected_dx * x).sum())
-    else:
-        assert_near("dx", dx[0, ..., 0], expected_dx)
+    assert_near("dx", dx[0, ..., 0], expected_dx)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -151,6 +147,34 @@ def test_nan_is_not_passed_over(kind, compiled, dtype):
     expected = np.ones((1, 2, 2, 3))
     expected[0, 0, 0, 0] = expected[0, 1, 1, 1] = np.nan
     assert_near("output", y, expected)
+
+
+def test_the_gradient_of_nan_has_a_place():
+    """Its way back is the first NaN under XLA; nothing is said of it elsewhere."""
+    x = tf.constant([[[1.0], [np.nan], [np.nan], [2.0]]])
+
+    @tf.function(jit_compile=True)
+    def slope(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = custom_layers.MaxPooling1D(4)(x)
+        return tape.gradient(y, x)
+
+    np.testing.assert_array_equal(slope(x)[0, :, 0], [0, 1, 0, 0])
+
+
+def test_windows_of_many_cells():
+    """Above 32 cells XLA has TensorFlow's kernels too: the places of the maxima are the same."""
+    x = tf.constant(RNG.permutation(7 * 13).reshape((1, 7, 13, 1)), tf.float32)
+    layer = custom_layers.MaxPooling2D((5, 7), (2, 3))
+
+    def slope(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.square(layer(x))
+        return tape.gradient(y, x)
+
+    assert_near("gradient", tf.function(slope, jit_compile=True)(x), slope(x))
 
 
 def test_infinities():

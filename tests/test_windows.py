@@ -140,3 +140,20 @@ def test_channels_move_and_come_back(rank):
     assert (last.numpy() == np.moveaxis(x, 1, -1)).all()
     assert (windows.from_channels_last(last, "channels_first").numpy() == x).all()
     assert windows.to_channels_last(x, "channels_last") is x
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_at_taps(padding):
+    """Each window of two axes, cell by cell."""
+    x = np.random.default_rng(0).standard_normal((2, 5, 7, 3))
+    how = {"window": (2, 3), "strides": (1, 2), "padding": padding}
+    cells = np.stack(list(windows.at_taps(tf.constant(x), 9.0, **how)))
+    _, slices = windows.taps((5, 7), **how)
+    assert [begin for begin, _ in slices] == [(i, j) for i in range(2) for j in range(3)]
+    pads = [windows.pads(n, k, s, padding) for n, k, s in ((5, 2, 1), (7, 3, 2))]
+    wide = np.pad(x, [(0, 0), *pads, (0, 0)], constant_values=9.0)
+    lengths = [windows.output_length(n, k, s, padding) for n, k, s in ((5, 2, 1), (7, 3, 2))]
+    assert cells.shape == (6, 2, *lengths, 3)
+    for i, j in np.ndindex(*lengths):
+        expected = wide[:, i : i + 2, 2 * j : 2 * j + 3].reshape(2, 6, 3).swapaxes(0, 1)
+        assert (cells[:, :, i, j] == expected).all()
