@@ -228,3 +228,22 @@ def at_taps(x, outside, *, window, strides, padding):
     for begin, end in slices:
         axes = zip(begin, end, strides, strict=True)
         yield x[(slice(None), *(slice(*axis) for axis in axes))]
+
+
+def from_taps(parts, sizes, *, window, strides, padding):
+    """The transpose of `at_taps`: x (B, n..., C), the sum of the parts, each back at its tap."""
+    before_after, slices = taps(sizes, window, strides, padding)
+    batch, channels = tf.shape(parts[0])[0], parts[0].shape[-1]
+    padded = [n + sum(p) for n, p in zip(sizes, before_after, strict=True)]
+    x = [
+        tf.raw_ops.StridedSliceGrad(
+            shape=tf.stack([batch, *padded, channels]),
+            begin=[0, *begin, 0],
+            end=tf.stack([batch, *end, channels]),
+            strides=[1, *strides, 1],
+            dy=part,
+        )
+        for part, (begin, end) in zip(parts, slices, strict=True)
+    ]
+    start = tf.stack([0, *(before for before, _ in before_after), 0])
+    return tf.slice(tf.add_n(x), start, tf.stack([batch, *sizes, channels]))

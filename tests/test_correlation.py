@@ -62,6 +62,28 @@ def test_the_three_are_sums_over_the_same_terms(case, batch):
     assert_near("dW", correlate_dw(tf.constant(x), tf.constant(dy), taps, **how), sum_dw)
 
 
+@pytest.mark.parametrize("case", CASES[-3:] + [((5, 3, 4), (2, 2, 1), (3, 2, 1), "same", (1,) * 3)])
+def test_three_dimensions_as_two(case):
+    """Compiled for a CPU, the three and their derivatives are those of the kernels."""
+    sizes, taps, strides, padding, dilation = case
+    how = {"strides": strides, "padding": padding, "dilation": dilation}
+    x = tf.constant(RNG.standard_normal((2, *sizes, 2)))
+    kernel = tf.constant(RNG.standard_normal((*taps, 2, 3)))
+
+    def all_three(x, kernel):
+        with tf.GradientTape() as tape:
+            tape.watch([x, kernel])
+            y = correlate(x, kernel, **how)
+            dx = correlate_dx(y, kernel, sizes, **how)
+            dw = correlate_dw(x, y, taps, **how)
+            loss = sum(tf.reduce_sum(tf.sin(t)) for t in (y, dx, dw))
+        return y, dx, dw, *tape.gradient(loss, [x, kernel])
+
+    fast = tf.function(all_three, jit_compile=True)(x, kernel)
+    for one, other in zip(fast, all_three(x, kernel), strict=True):
+        assert_near("one of the three", one, other)
+
+
 @pytest.mark.parametrize("case", CASES[1::3], ids=str)
 def test_each_can_be_differentiated(case):
     sizes, taps, strides, padding, dilation = case

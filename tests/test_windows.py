@@ -143,7 +143,7 @@ def test_channels_move_and_come_back(rank):
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_at_taps(padding):
+def test_at_taps_and_back(padding):
     """Each window of two axes, cell by cell."""
     x = np.random.default_rng(0).standard_normal((2, 5, 7, 3))
     how = {"window": (2, 3), "strides": (1, 2), "padding": padding}
@@ -157,3 +157,9 @@ def test_at_taps(padding):
     for i, j in np.ndindex(*lengths):
         expected = wide[:, i : i + 2, 2 * j : 2 * j + 3].reshape(2, 6, 3).swapaxes(0, 1)
         assert (cells[:, :, i, j] == expected).all()
+    # <at_taps(x), parts> = <x, from_taps(parts)>
+    parts = np.random.default_rng(1).standard_normal(cells.shape)
+    inner = np.stack(list(windows.at_taps(tf.constant(x), 0.0, **how))) * parts
+    back = windows.from_taps([tf.constant(p) for p in parts], (5, 7), **how)
+    assert back.shape == x.shape
+    np.testing.assert_allclose(np.sum(back * x), np.sum(inner), rtol=1e-12)
