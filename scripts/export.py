@@ -1,37 +1,61 @@
-"""Write a trained run for serving: python -m scripts.export RUN.
+"""Write a trained run for serving: python -m scripts.export RUN --format onnx.
 
-The result is a TensorFlow SavedModel that is loaded and served without this package:
+The result needs nothing of this package. A SavedModel:
 
     loaded = tf.saved_model.load(folder)
     probabilities = loaded.serve(images)
+
+An ONNX file:
+
+    session = onnxruntime.InferenceSession(file)
+    [probabilities] = session.run(None, {"image": images})
+
+A LiteRT file:
+
+    runner = ai_edge_litert.interpreter.Interpreter(file).get_signature_runner()
+    probabilities = runner(image=images)["output_0"]
 """
 
 import pathlib
 
-from scripts import command, runs
+from scripts import command, exporters, runs
 
 
 def export(model, folder):
     """Write `model` as a SavedModel with the endpoint `serve`."""
-    model.export(folder, verbose=False)
+    exporters.write(model, folder)
 
 
 def main(arguments=None):
     parser = command.Parser(prog="python -m scripts.export", description=__doc__.partition("\n")[0])
     parser.add_argument("run", metavar="RUN", help="a folder that scripts.train wrote")
-    parser.add_argument("--output", help="a new folder (default: RUN/saved_model, replaced)")
+    parser.add_argument(
+        "--format",
+        choices=exporters.FORMATS,
+        default="saved_model",
+        help="saved_model: for TensorFlow (default); onnx; litert: for small devices",
+    )
+    parser.add_argument(
+        "--output",
+        help="a new folder or file (default: RUN/saved_model, RUN/model.onnx or RUN/model.tflite, "
+        "replaced)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=command.count,
+        metavar="N",
+        help="take exactly N examples (default: any number); litert needs it for recurrent layers",
+    )
     with command.one_line_errors():
         options = parser.parse_args(arguments)
         runs.read_run(options.run)
-        folder = pathlib.Path(options.output or pathlib.Path(options.run) / "saved_model")
-        if options.output and folder.exists():
-            raise command.InputError(f"{folder} exists: --output names a new folder")
+        usual = pathlib.Path(options.run) / exporters.FORMATS[options.format][1]
+        path = pathlib.Path(options.output or usual)
+        if options.output and path.exists():
+            raise command.InputError(f"{path} exists: --output names a new folder or file")
         model = runs.load_model(options.run)
-        try:
-            export(model, folder)
-        except OSError as error:
-            raise command.InputError(f"cannot write to {folder}: {error.strerror}") from error
-        print(f"{folder}: input {model.input_shape}, output {model.output_shape}")
+        exporters.write(model, path, options.format, options.batch_size)
+        print(f"{path}: input {model.input_shape}, output {model.output_shape}")
 
 
 if __name__ == "__main__":
