@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import math
+import os
 import sys
 
 LOST_WORKER = 75  # exit status (EX_TEMPFAIL): nothing is wrong here, another worker is gone
@@ -14,12 +15,15 @@ class InputError(Exception):
 
 @contextlib.contextmanager
 def one_line_errors():
-    """Turn an InputError into its one line and exit status 2."""
+    """Turn an InputError into its one line and exit status 2; end in silence without a reader."""
     try:
         yield
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # nobody reads on, as after `--list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere
+        sys.exit(141)
 
 
 class Parser(argparse.ArgumentParser):

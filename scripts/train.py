@@ -182,7 +182,7 @@ def main(arguments=None):
         if options.list:
             width = shutil.get_terminal_size((160, 24)).columns
             if options.recipe is None:
-                print(recipe_table.table(width))
+                print(recipe_table.table(width), flush=True)
             elif find(options.recipe):
                 print(recipe_table.describe(options.recipe, width))
             return

@@ -3,6 +3,9 @@
 import dataclasses
 import functools
 import json
+import pathlib
+import subprocess
+import sys
 import types
 
 import keras
@@ -13,10 +16,11 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.testing import mocking
 
 import custom_layers
-from scripts import recipe_table, train
+from scripts import evaluate, recipe_table, train
 from scripts.command import InputError
 from scripts.recipes import RECIPES
 
+ROOT = pathlib.Path(__file__).parent.parent
 SETTINGS = {"batch_size": 2, "seed": 0, "data_dir": None, "download_dir": None}
 OWN = ("daily_min_temperatures", "planetoid", "tu", "ogbg_molpcba", "movielens")
 
@@ -63,6 +67,13 @@ def test_the_table_is_as_wide_as_the_terminal(monkeypatch, capsys):
     assert capsys.readouterr().out == recipe_table.table(90) + "\n"
     train.main(["gestures", "--list"])
     assert capsys.readouterr().out == recipe_table.describe("gestures", 90) + "\n"
+
+
+def test_a_reader_may_leave():
+    program = f"{sys.executable} -m scripts.train --list | head -n 1"
+    done = subprocess.run(program, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("recipe ")
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -117,6 +128,9 @@ def test_a_run_on_another_data_set(tmp_path, monkeypatch, capsys):
     assert "runs/wine-mlp/breast_cancer-0: test accuracy" in capsys.readouterr().out
     assert json.loads((run / "recipe.json").read_text())["settings"]["data"] == "breast_cancer"
     assert keras.models.load_model(run / "model.keras").input_shape == (None, 30)
+    recorded = json.loads((run / "metrics.json").read_text())["test"]["accuracy"]
+    evaluate.main([str(run)])
+    assert f"test accuracy {recorded:.6f} " in capsys.readouterr().out
 
 
 # --- data of tfds, in shape
