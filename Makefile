@@ -3,6 +3,8 @@
 # make fuzz     ten minutes of random arguments against Keras
 # make keras-suite  Keras's own tests against our classes; MODULES="dense_test ..." for some
 # make recipes  trains every recipe that needs no network, briefly; each must beat its baseline
+# make benchmark  measures every comparison and draws docs/scaling.png; wants a quiet machine, and
+#                TORCH_PYTHON=... for those beside PyTorch and PyG
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -11,7 +13,7 @@ PY := .venv/bin/python
 unexport PYTHONDONTWRITEBYTECODE
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup train recipes test fuzz keras-suite lint format clean
+.PHONY: setup train recipes test fuzz keras-suite benchmark lint format clean
 
 setup: .venv/installed
 
@@ -34,6 +36,24 @@ fuzz: setup
 
 keras-suite: setup
 	$(PY) tests/keras_suite/run.py $(MODULES)
+
+BENCHMARK = $(PY) -m scripts.benchmark --csv
+AGAINST = $(BENCHMARK) --torch-python $(TORCH_PYTHON) --against
+
+benchmark: setup
+	$(BENCHMARK) --sizes all
+	$(BENCHMARK) --mode xla
+	$(BENCHMARK) --mode eager
+	$(BENCHMARK) models
+	$(BENCHMARK) models --mode xla
+	$(BENCHMARK) lengths
+	$(PY) -m scripts.scaling
+ifdef TORCH_PYTHON
+	$(AGAINST) torch
+	$(AGAINST) pyg --mode xla --threads 1 GCN GAT
+	$(AGAINST) pyg --mode xla --sizes all GraphConv GATConv GIN
+endif
+	$(PY) -m scripts.benchmark --markdown
 
 lint: setup
 	$(PY) -m ruff check .

@@ -1,38 +1,42 @@
-"""How fast the layers are, beside keras.layers and PyTorch, and beside what the machine can do.
+"""How fast this is, beside Keras, PyTorch and PyG, and beside what the machine can do.
 
     python -m scripts.benchmark                          all layers, small sizes, against Keras
     python -m scripts.benchmark LSTM GRU --sizes all --mode xla --csv
+    python -m scripts.benchmark --mode eager             layers called eagerly, on tiny inputs
     python -m scripts.benchmark --against torch --torch-python PATH
+    python -m scripts.benchmark --against pyg --torch-python PATH --mode xla    layers of graphs
+    python -m scripts.benchmark models [MODEL ...]       fit and predict of whole models
+    python -m scripts.benchmark lengths                  an epoch of texts of 50 lengths
+    python -m scripts.benchmark --markdown               the tables of README, from the CSVs
 
 Ours and the other are timed in turn, one call each, in one process (PyTorch: a second process that
 waits while ours runs). The table gives medians over the pairs, the ratio other/ours with its
 quartiles (above 1: ours is faster), the bytes kept between forward and backward, and the floor:
-the bare matrix products, or one pass over the bytes. A training step is the forward and the
-gradients of inputs and weights.
+the bare matrix products, or one pass over the bytes. A step is the forward and the gradients of
+inputs and weights; of GCN and GAT, all that `fit` does for a batch.
 """
 
 import argparse
-import csv
-import datetime
-import json
 import os
-import pathlib
-import platform
-import subprocess
-import sys
+import tempfile
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import custom_layers
-from scripts.cases import every_case
-from scripts.timing import compare, functions, kept_bytes, median, quantile, seconds
-
-FIELDS = ["layer", "size", "mode", "against", "pass", "ours_ms", "other_ms", "ratio"]
-FIELDS += ["ratio_q1", "ratio_q3", "floor_ms", "ours_kept_kb", "other_kept_kb", "pairs"]
+from scripts.benchmark_models import every_model, length_rows, model_rows
+from scripts.benchmark_table import results_path, row, show, write_csv, write_readme
+from scripts.cases import every_case, tiny_cases
+from scripts.command import InputError, Parser, count, one_line_errors
+from scripts.graph_cases import every_graph_case
+from scripts.timing import compare, functions, kept_bytes, median, seconds
+from scripts.worker import Worker, threads
 
 
 def floor_seconds(case):
+    if case.floor is None:
+        return None
     function = case.floor()
     return median([seconds(function) for _ in range(13)][3:])
 
@@ -46,7 +50,8 @@ def keras_rows(case, mode, pairs):
     for n, name in enumerate(("forward", "step")):
         ours, other = (lambda f=f[n]: seconds(f) for f in built)
         times = compare(ours, other, pairs)
-        yield row(case, mode, "keras", name, times, floor, kept)
+        extra = (floor, kept) if name == "step" else ()
+        yield row(case.layer, case.size, mode, "Keras", name, times, *extra)
 
 
 def torch_rows(case, mode, pairs, worker):
@@ -55,126 +60,118 @@ def torch_rows(case, mode, pairs, worker):
     x, layer = tf.constant(case.inputs()), case.build(custom_layers)
     floor = floor_seconds(case)
     for name, function in zip(("forward", "step"), functions(layer, x, mode), strict=True):
-        times = compare(
-            lambda f=function: seconds(f), lambda name=name: worker.ask(time=name), pairs
-        )
-        yield row(case, mode, "torch", name, times, floor, (None, None))
+        times = compare(*timers(function, name, worker), pairs)
+        extra = (floor,) if name == "step" else ()
+        yield row(case.layer, case.size, mode, "PyTorch", name, times, *extra)
 
 
-class Worker:
-    """A process of another Python, with PyTorch, that times one call whenever it is asked to."""
-
-    def __init__(self, python):
-        script = pathlib.Path(__file__).with_name("torch_worker.py")
-        self.process = subprocess.Popen(
-            [python, str(script), str(len(os.sched_getaffinity(0)))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def ask(self, **question):
-        print(json.dumps(question), file=self.process.stdin, flush=True)
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit("benchmark: the PyTorch process ended; its message stands above")
-        return json.loads(line)
+def pyg_rows(case, mode, pairs, worker):
+    arrays = case.arrays()
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "arrays.npz")
+        np.savez(file, **arrays)
+        worker.ask(prepare=case.name, file=file)
+    for name, function in case.ours(arrays, mode).items():
+        times = compare(*timers(function, name, worker), pairs)
+        yield row(case.name, case.size, mode, "PyG", name, times)
 
 
-def row(case, mode, against, name, times, floor, kept):
-    ratios = [b / a for a, b in times]
-    return dict(
-        zip(
-            FIELDS,
-            [
-                case.layer,
-                case.size,
-                mode,
-                against,
-                name,
-                round(1e3 * median([a for a, _ in times]), 3),
-                round(1e3 * median([b for _, b in times]), 3),
-                *(round(quantile(ratios, q), 2) for q in (0.5, 0.25, 0.75)),
-                round(1e3 * floor, 3) if name == "step" else "",
-                *("" if k is None or name == "forward" else round(k / 1024) for k in kept),
-                len(times),
-            ],
-            strict=True,
-        )
-    )
-
-
-def results_path(against, mode):
-    gpus = tf.config.list_physical_devices("GPU")
-    device = tf.config.experimental.get_device_details(gpus[0])["device_name"] if gpus else "cpu"
-    name = f"benchmark-{against}-{mode}-{device.replace(' ', '_')}-tf{tf.__version__}"
-    folder = pathlib.Path(__file__).parent / "results"
-    return folder / f"{name}-keras{keras.__version__}.csv"
-
-
-def processor():
-    for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
-
-
-def write_csv(path, rows):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        cores = len(os.sched_getaffinity(0))
-        file.write(f"# {processor()}, {cores} cores, {datetime.date.today()}\n")
-        file.write(f"# python -m scripts.benchmark {' '.join(sys.argv[1:])}\n")
-        writer = csv.DictWriter(file, FIELDS)
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"wrote {path}")
+def timers(function, name, worker):
+    return (lambda: seconds(function)), (lambda: worker.ask(time=name))
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("layer", nargs="*", help="names of layers (default: all)")
+    parser = Parser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", nargs="*", help="names of layers, or: models [MODEL ...], lengths")
     parser.add_argument("--mode", choices=["graph", "xla", "eager"], default="graph")
-    parser.add_argument("--against", choices=["keras", "torch"], default="keras")
+    parser.add_argument("--against", choices=["keras", "torch", "pyg"], default="keras")
     parser.add_argument("--sizes", choices=["small", "all"], default="small")
-    parser.add_argument("--pairs", type=int, default=31)
-    parser.add_argument("--torch-python", help="a Python that has torch installed")
+    parser.add_argument("--pairs", type=count, help="how often (31; of lengths 3)")
+    parser.add_argument("--threads", type=count, help="use so many processors (default: all)")
+    parser.add_argument("--torch-python", help="a Python that has torch (and torch_geometric)")
     parser.add_argument("--csv", action="store_true", help="write to scripts/results/")
-    arguments = parser.parse_args(argv)
-    if arguments.pairs < 3:
-        parser.error(f"--pairs must be at least 3, got {arguments.pairs}")
-    if arguments.against == "torch" and not arguments.torch_python:
-        parser.error("--against torch needs --torch-python")
-    return arguments, parser
+    parser.add_argument("--markdown", action="store_true", help="write README's tables from CSVs")
+    arguments = parser.parse_intermixed_args(argv)
+    subject = arguments.name[0] if arguments.name else None
+    special = subject in ("models", "lengths")
+    arguments.subject = subject if special else arguments.against
+    arguments.name = arguments.name[special:]
+    if special and arguments.against != "keras":
+        raise InputError(f"{subject} are measured against keras, not {arguments.against}")
+    if special and arguments.mode == "eager":
+        raise InputError(f"{subject} are measured with --mode graph or xla, not eager")
+    if arguments.against != "keras" and not arguments.torch_python:
+        raise InputError(f"--against {arguments.against} needs --torch-python")
+    if arguments.torch_python and not os.access(arguments.torch_python, os.X_OK):
+        raise InputError(f"--torch-python {arguments.torch_python} is no program")
+    if arguments.threads and arguments.threads > threads():
+        raise InputError(f"--threads {arguments.threads}: there are {threads()} processors")
+    return arguments
+
+
+def chosen(arguments):
+    """The cases that were asked for."""
+    if arguments.subject == "lengths":
+        known = {}
+    elif arguments.subject == "models":
+        known = every_model()
+    elif arguments.subject == "pyg":
+        known = every_graph_case()
+    else:
+        known = tiny_cases() if arguments.mode == "eager" else every_case()
+
+    def name(case):
+        return getattr(case, "layer", None) or case.name
+
+    names = {name(case) for case in known}
+    if unknown := set(arguments.name) - names:
+        unknown, names = (", ".join(sorted(some)) for some in (unknown, names))
+        raise InputError(f"unknown name {unknown}; known: {names or 'none'}")
+    cases = [case for case in known if not arguments.name or name(case) in arguments.name]
+    if arguments.sizes == "small":
+        cases = [case for case in cases if getattr(case, "small", True)]
+    return cases
+
+
+def measure(cases, arguments, worker):
+    mode, pairs = arguments.mode, arguments.pairs or 31
+    if arguments.subject == "lengths":
+        yield from length_rows(mode, arguments.pairs or 3)
+    for case in cases:
+        if arguments.subject == "models":
+            yield from model_rows(case, mode, pairs)
+        elif arguments.subject == "keras":
+            yield from keras_rows(case, mode, pairs)
+        elif arguments.subject == "torch":
+            yield from torch_rows(case, mode, pairs, worker)
+        else:
+            yield from pyg_rows(case, mode, pairs, worker)
+        keras.backend.clear_session()  # the next case does not pay for what this one made
 
 
 def main(argv=None):
-    arguments, parser = parse(argv)
-    known = {case.layer for case in every_case()}
-    if unknown := set(arguments.layer) - known:
-        parser.error(f"unknown layer {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    worker = Worker(arguments.torch_python) if arguments.against == "torch" else None
-    rows = []
-    print(f"{'layer and size':40} pass      ours ms  other ms  other/ours        floor  kept KiB")
-    for case in every_case():
-        if arguments.layer and case.layer not in arguments.layer:
-            continue
-        if arguments.sizes == "small" and not case.small:
-            continue
-        if worker:
-            measured = torch_rows(case, arguments.mode, arguments.pairs, worker)
-        else:
-            measured = keras_rows(case, arguments.mode, arguments.pairs)
-        for r in measured:
-            rows.append(r)
-            spread = f"{r['ratio']:.2f} ({r['ratio_q1']:.2f}-{r['ratio_q3']:.2f})"
-            kept = f"{r['ours_kept_kb']} / {r['other_kept_kb']}"
-            print(
-                f"{case.key:40} {r['pass']:8} {r['ours_ms']:8.2f}  {r['other_ms']:8.2f}  "
-                f"{spread:17} {r['floor_ms']:>6}  {kept}",
-                flush=True,
-            )
+    with one_line_errors():
+        arguments = parse(argv)
+        cases = chosen(arguments)
+    if arguments.markdown:
+        write_readme()
+        return
+    if arguments.threads:  # before the first operation, which starts as many threads
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
+    worker = None
+    if arguments.subject in ("torch", "pyg"):
+        worker = Worker(arguments.torch_python, f"{arguments.subject}_worker.py")
+    rows = show(measure(cases, arguments, worker))
+    versions = worker.ask(versions=True) if worker else {}
     if arguments.csv:
-        write_csv(results_path(arguments.against, arguments.mode), rows)
+        subject = arguments.subject + ("1" if arguments.threads == 1 else "")
+        write_csv(results_path(subject, arguments.mode), rows, versions)
+    if worker:
+        worker.close()
 
 
 if __name__ == "__main__":

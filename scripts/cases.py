@@ -155,7 +155,7 @@ def every_case():
         elementwise("LayerNormalization", text),
         elementwise("Dropout", text, rate=0.5),
         elementwise("MaxPooling2D", image),
-        elementwise("AveragePooling2D", image),
+        elementwise("AveragePooling2D", image, pool_size=2),
         elementwise("GlobalAveragePooling2D", image),
         elementwise("GlobalMaxPooling2D", image),
         elementwise("ReLU", image),
@@ -189,4 +189,40 @@ def every_case():
             vocabulary=50_000,
             floor=moving((64, 128, 300), (64, 128, 300)),
         ),
+    ]
+
+
+def tiny_cases():
+    """Inputs so small that an eager call costs what starting its operations costs."""
+    image, text = (2, 4, 4, 3), (2, 5, 4)
+    named = {
+        "Dense": (text, {"units": 4}),
+        "Conv1D": (text, {"filters": 4, "kernel_size": 3}),
+        "Conv2D": (image, {"filters": 4, "kernel_size": 3}),
+        "Conv2DTranspose": (image, {"filters": 4, "kernel_size": 3}),
+        "MaxPooling2D": (image, {}),
+        "AveragePooling2D": (image, {"pool_size": 2}),
+        "GlobalAveragePooling2D": (image, {}),
+        "GlobalMaxPooling2D": (image, {}),
+        "BatchNormalization": (image, {}),
+        "LayerNormalization": (text, {}),
+        "Dropout": (text, {"rate": 0.5}),
+        "ReLU": (text, {}),
+        "LeakyReLU": (text, {}),
+        "Softmax": (text, {}),
+        "Flatten": (image, {}),
+        "SimpleRNN": (text, {"units": 4}),
+        "LSTM": (text, {"units": 4}),
+        "GRU": (text, {"units": 4}),
+        "Embedding": ((2, 5), {"input_dim": 9, "output_dim": 4}),
+    }
+    return [
+        Case(
+            name,
+            lambda layers, name=name, arguments=arguments: getattr(layers, name)(**arguments),
+            shape,
+            "x".join(map(str, shape)),
+            vocabulary=arguments.get("input_dim", 0),
+        )
+        for name, (shape, arguments) in named.items()
     ]

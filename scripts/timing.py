@@ -7,10 +7,13 @@ import tensorflow as tf
 
 
 def functions(layer, x, mode):
-    """The forward and the training step of a layer, as functions of nothing."""
+    """The forward and the training step of a layer, as functions of nothing.
+
+    x: a tensor, or a list of them. The step has the gradients of those that are floats too.
+    """
     layer(x)
     weights = [w.value for w in layer.trainable_variables]
-    points = [x] * x.dtype.is_floating
+    points = [t for t in tf.nest.flatten(x) if t.dtype.is_floating]
 
     def forward():
         return layer(x, training=False)
@@ -31,13 +34,14 @@ def seconds(function):
     start = time.perf_counter()
     leaf = tf.nest.flatten(function())[-1]
     leaf = leaf.values if hasattr(leaf, "values") else leaf
-    tf.reshape(leaf, (-1,))[:1].numpy()  # a device may still be at work
+    if tf.is_tensor(leaf):
+        tf.reshape(leaf, (-1,))[:1].numpy()  # a device may still be at work
     return time.perf_counter() - start
 
 
-def compare(ours, other, pairs):
+def compare(ours, other, pairs, warm_up=3):
     """Times of two timers, called in turn: [(ours, other), ...]. The first calls warm up."""
-    for _ in range(3):
+    for _ in range(warm_up):
         ours(), other()
     times = []
     for i in range(pairs):  # who goes first alternates too
