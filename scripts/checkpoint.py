@@ -19,7 +19,14 @@ import zipfile
 import keras
 import numpy as np
 
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+from scripts.command import InputError
+from scripts.strangers import NOT_ZIP, check_zip
+
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RecursionError),
+    *NOT_ZIP,
+)
+BEST = ("best", "best_epoch", "wait")  # of EarlyStopping, beside the weights
 KEEP = 2  # files; the older one is there for the day when the newer one is damaged
 
 
@@ -43,24 +50,41 @@ class Checkpoint(keras.callbacks.Callback):
         """(epochs done, content) of the newest checkpoint that can be read, or (0, b"")."""
         for path in reversed(self._files()):
             try:
+                with zipfile.ZipFile(path) as archive:
+                    check_zip(path, archive)
                 content = path.read_bytes()
                 return _read(content)["state"]["epochs"], content
-            except UNREADABLE as error:
+            except (InputError, *UNREADABLE) as error:
                 print(f"{path} cannot be read ({error}): using the one before", file=sys.stderr)
         return 0, b""
+
+    def columns(self, content):
+        """The names in the history of a checkpoint of that content."""
+        return _read(content)["state"]["history"].keys()
 
     def restore(self, model, content):
         """Put a compiled model where a checkpoint of that content left it.
 
         Returns:
             The number of epochs that are done.
+
+        Raises:
+            InputError: it is the checkpoint of another model.
         """
         arrays = _read(content)
         state, variables = arrays["state"], state_variables(model)
-        for i, variable in enumerate(variables):
-            variable.assign(arrays[f"variable-{i}"])
+        try:
+            for i, variable in enumerate(variables):
+                variable.assign(arrays[f"variable-{i}"])
+            weights = [arrays[f"best-{i}"] for i in range(state["best_weights"])]
+            if [w.shape for w in weights] not in ([], [w.shape for w in model.get_weights()]):
+                raise ValueError("the best weights have other shapes")
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"the checkpoint in {self.folder} is of another model ({error}): "
+                "--overwrite begins anew"
+            ) from error
         self.history, self.seconds = state["history"], state["seconds"]
-        weights = [arrays[f"best-{i}"] for i in range(state["best_weights"])]
         self.best = {**state["best"], "best_weights": weights or None}
         return state["epochs"]
 
@@ -78,7 +102,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._write(epoch + 1)
 
     def _write(self, epochs):
-        best = {name: getattr(self.keep_best, name) for name in ("best", "best_epoch", "wait")}
+        best = {name: getattr(self.keep_best, name) for name in BEST}
         best = {k: None if v is None else np.asarray(v).item() for k, v in best.items()}
         best_weights = self.keep_best.best_weights or []
         state = {
@@ -112,7 +136,21 @@ def _read(content):
     """The arrays of a checkpoint, all of them, so that each checksum is looked at."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    arrays["state"] = json.loads(str(arrays["state"]))
+    state = arrays["state"] = json.loads(str(arrays["state"]))
+    epochs, columns = state["epochs"], state["history"].values()
+    numbers = [
+        *state["best"].values(),
+        state["seconds"],
+        *(x for column in columns for x in column),
+    ]
+    if (
+        type(epochs) is not int
+        or type(state["best_weights"]) is not int
+        or state["best"].keys() != set(BEST)
+        or {len(column) for column in columns} != {epochs}
+        or not all(x is None or type(x) in (int, float) for x in numbers)
+    ):
+        raise ValueError("its state is not that of a training")
     return arrays
 
 

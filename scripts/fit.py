@@ -73,6 +73,11 @@ def fit(recipe, data, settings, folder, strategy):
     )
     checkpoint = Checkpoint(folder / "checkpoints", keep_best)
     done, content = distributed.furthest(strategy, *checkpoint.newest())
+    if done > epochs or (done and "loss" not in checkpoint.columns(content)):
+        raise command.InputError(
+            f"the checkpoint in {checkpoint.folder} is of another run, after {done} epochs of "
+            f"{epochs}: --overwrite begins anew"
+        )
     if done:
         checkpoint.restore(model, content)
         print(f"resuming after epoch {done} of {epochs}")

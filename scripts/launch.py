@@ -16,6 +16,7 @@ import sys
 import time
 
 from scripts import command
+from scripts.train import find
 
 PATIENCE = 15  # seconds that the other workers have to end by themselves when one is lost
 
@@ -110,6 +111,8 @@ def main(arguments=None):
     parser.add_argument("--restarts", type=command.seed, default=3, help="how often to start again")
     parser.add_argument("--output", help="run folder (default: runs/RECIPE/workers)")
     options, others = parser.parse_known_args(arguments)
+    with command.one_line_errors():
+        find(options.recipe)
     folder = pathlib.Path(options.output or f"runs/{options.recipe}/workers")
     sys.exit(launch([options.recipe, *others], folder, options.workers, options.restarts))
 

@@ -14,6 +14,7 @@ import pathlib
 import platform
 import shutil
 
+from scripts import strangers
 from scripts.command import InputError
 
 PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "custom_layers")
@@ -72,18 +73,18 @@ def resumed_settings(folder, recipe, given):
         raise InputError(f"{folder} {state}: there is nothing to resume")
     path = partial / "recipe.json"
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-        settings, begun = run["settings"], run["recipe"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} cannot be read ({error}): --overwrite begins anew") from error
+        strangers.check_folder(partial)
+        begun, settings = strangers.check_run(path, strangers.read_json(path))
+    except InputError as error:
+        raise InputError(f"{error}: --overwrite begins anew") from error
     if begun != recipe:
         raise InputError(f"{folder} is a run of {begun}, not of {recipe}")
     for key, value in given.items():
         if key in ("data_dir", "download_dir"):
             settings[key] = value
-        elif settings[key] != value:
+        elif settings.get(key) != value:
             raise InputError(
-                f"{folder} was begun with {key} {settings[key]}, which --resume keeps; "
+                f"{folder} was begun with {key} {settings.get(key)}, which --resume keeps; "
                 f"received {value}"
             )
     return settings
@@ -104,17 +105,17 @@ def _finished(partial, folder):
 
 
 def read_run(folder):
-    """What `recipe.json` of a run says."""
+    """What `recipe.json` of a run says, checked: the run may be a stranger's."""
     folder = pathlib.Path(folder)
-    try:
-        run = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
-        assert {"recipe", "settings"} <= run.keys()
-        assert (folder / "model.keras").is_file()
-        assert (folder / "metrics.json").is_file()
-    except (OSError, ValueError, AttributeError, AssertionError) as error:
+    if not all(
+        (folder / name).is_file() for name in ("recipe.json", "model.keras", "metrics.json")
+    ):
         raise InputError(
             f"{folder} is no run: expected a folder that `python -m scripts.train` wrote"
-        ) from error
+        )
+    strangers.check_folder(folder)
+    run = strangers.read_json(folder / "recipe.json")
+    strangers.check_run(folder / "recipe.json", run)
     return run
 
 
@@ -128,10 +129,13 @@ def load_model(folder):
     import models.gan
     import models.vae  # noqa: F401
 
+    path = pathlib.Path(folder) / "model.keras"
+    strangers.check_model(path)
     try:
-        return keras.models.load_model(pathlib.Path(folder) / "model.keras")
-    except (ValueError, OSError, KeyError) as error:
-        raise InputError(f"{folder}/model.keras cannot be read: {error}") from error
+        return keras.models.load_model(path, safe_mode=True)
+    except Exception as error:  # what Keras raises for a wrong configuration is not documented
+        reason = str(error) if len(str(error)) < 500 else f"{str(error)[:500]}..."
+        raise InputError(f"{path} cannot be read: {reason}") from error
 
 
 def write_json(path, content):

@@ -1,12 +1,11 @@
 """Write with a trained language model: python -m scripts.sample RUN"""
 
 import argparse
-import json
 import pathlib
 
 import numpy as np
 
-from scripts import command, runs
+from scripts import command, runs, strangers
 
 
 def sample(model, characters, *, length, temperature, start="\n", seed=0):
@@ -51,17 +50,18 @@ def main(arguments=None):
     with command.one_line_errors():
         options = parser.parse_args(arguments)
         runs.read_run(options.run)
-        try:
-            file = pathlib.Path(options.run) / "vocabulary.json"
-            characters = json.loads(file.read_text(encoding="utf-8"))
-            assert isinstance(characters, list)
-        except (OSError, AssertionError) as error:
-            raise command.InputError(f"{options.run} is no run of a language model") from error
+        file = pathlib.Path(options.run) / "vocabulary.json"
+        characters = strangers.read_json(file) if file.exists() else None
+        if not isinstance(characters, list) or not all(isinstance(c, str) for c in characters):
+            raise command.InputError(f"{options.run} is no run of a language model")
         if not options.start:
             raise command.InputError("--start: expected at least one character")
         from models.language_model import writer
 
-        model = writer(runs.load_model(options.run))
+        model = runs.load_model(options.run)
+        if model.output_shape != (None, None, len(characters) + 1):
+            raise command.InputError(f"{file} has not the characters of the model")
+        model = writer(model)
         print(
             options.start
             + sample(

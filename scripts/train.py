@@ -8,6 +8,7 @@ import shutil
 import sys
 
 from scripts import command, recipe_table, runs
+from scripts.data import damage
 from scripts.distributed import STRATEGIES
 from scripts.recipes import RECIPES
 
@@ -196,7 +197,8 @@ def main(arguments=None):
         settings |= {"data": recipe.data.name} | given
         prefix = f"{options.data.replace('/', '-')}-" if options.data else ""
         folder = options.resume or options.output or f"runs/{name}/{prefix}{settings['seed']}"
-        with open_run(pathlib.Path(folder), options, name, settings, given) as (partial, settings):
+        run = open_run(pathlib.Path(folder), options, name, settings, given)
+        with run as (partial, settings), damage.told_by_file():
             metrics = train(name, settings, partial)
         if metrics is None:
             return

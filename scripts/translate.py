@@ -1,12 +1,11 @@
 """Translate with a trained run: python -m scripts.translate RUN TEXT ..."""
 
 import argparse
-import json
 import pathlib
 
 import numpy as np
 
-from scripts import command, runs
+from scripts import command, runs, strangers
 
 BEAMS = 4
 UNKNOWN = 1  # id of any symbol that the vocabulary lacks
@@ -111,12 +110,12 @@ def main(arguments=None):
     with command.one_line_errors():
         options = parser.parse_args(arguments)
         runs.read_run(options.run)
+        file = pathlib.Path(options.run) / "vocabulary.json"
         try:
-            file = pathlib.Path(options.run) / "vocabulary.json"
-            vocabulary = json.loads(file.read_text(encoding="utf-8"))
+            vocabulary = strangers.read_json(file) if file.exists() else None
             source, target = vocabulary["source"], vocabulary["target"]
             kinds = vocabulary["symbols"]
-        except (OSError, TypeError, KeyError) as error:
+        except (TypeError, KeyError) as error:
             raise command.InputError(f"{options.run} is no run that translates") from error
         model = runs.load_model(options.run)
         texts = [text.split() if kinds[0] == "word" else list(text) for text in options.texts]

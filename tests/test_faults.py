@@ -175,12 +175,12 @@ def kill_until_done(recipe, folder, reference, seconds, kills, dice):
             process.kill()
             process.communicate()
             done += 1
-        if folder.exists():  # it was faster than the kill: once more from the start
+        if process.returncode == 0:  # it was faster than the kill: once more from the start
             assert_same_run(folder, reference)
             arguments = [*recipe, "--output", folder, "--overwrite"]
         elif unfinished(folder).joinpath("recipe.json").exists():
             arguments = [recipe[0], "--resume", folder]
-    if not folder.exists():
+    if process.returncode != 0:
         status, _, err = train(*arguments)
         assert status == 0, err
     assert_same_run(folder, reference)

@@ -13,9 +13,12 @@ import threading
 
 import requests
 import tensorflow_datasets as tfds
+from google.protobuf import json_format
 from tensorflow_datasets.core.download import download_manager
 
 from scripts.command import InputError
+from scripts.data.damage import PREPARED, remedy
+from scripts.strangers import check_download
 
 SECONDS = 5  # that a host has for its first answer
 
@@ -46,8 +49,12 @@ def reachable(url):
 
 @contextlib.contextmanager
 def downloads_that_begin(name, download_dir):
-    """Inside, tfds downloads only what is reachable, and raises MissingData for anything else."""
-    original = download_manager.DownloadManager._download
+    """Inside, tfds downloads only what is reachable, and raises MissingData for anything else.
+
+    An archive is looked at before it is unpacked, since tfds trusts one that it finds by its name.
+    """
+    manager_class = download_manager.DownloadManager
+    original, original_extract = manager_class._download, manager_class._extract
 
     def download(manager, resource):
         if not reachable(resource.url):
@@ -57,11 +64,15 @@ def downloads_that_begin(name, download_dir):
             )
         return original(manager, resource)
 
-    download_manager.DownloadManager._download = download
+    def extract(manager, resource):
+        check_download(pathlib.Path(getattr(resource, "path", resource)))
+        return original_extract(manager, resource)
+
+    manager_class._download, manager_class._extract = download, extract
     try:
         yield
     finally:
-        download_manager.DownloadManager._download = original
+        manager_class._download, manager_class._extract = original, original_extract
 
 
 def prepare(name, data_dir=None, download_dir=None):
@@ -82,9 +93,17 @@ def prepare(name, data_dir=None, download_dir=None):
         # tfds knows the builders of this project once they are imported.
         importlib.import_module(f"scripts.data.{own}.{own}_dataset_builder")
     try:
+        # Without the code of its builder tfds reads from a file beside the data which classes to
+        # import: any.
+        tfds.builder_cls(name)
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         raise InputError(f"data set {name}: {str(error).splitlines()[0]}") from error
+    except json_format.ParseError as error:
+        folder = pathlib.Path(data_dir or "~/tensorflow_datasets") / own
+        raise InputError(
+            f"data set {name}: its dataset_info.json is damaged: {remedy(folder)}"
+        ) from error
     download_dir = pathlib.Path(download_dir or pathlib.Path(builder.data_dir_root) / "downloads")
     if given and not download_dir.is_dir():
         raise InputError(f"--download-dir: there is no folder {download_dir}")
@@ -104,4 +123,7 @@ def prepare(name, data_dir=None, download_dir=None):
             )
     except (OSError, tfds.download.DownloadError) as error:
         raise MissingData(f"data set {name}: {error}") from error
+    if not builder.info.splits:
+        raise InputError(f"data set {name}: no dataset_info.json: {remedy(builder.data_path)}")
+    PREPARED.append(builder)
     return builder

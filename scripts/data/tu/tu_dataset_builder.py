@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from scripts.command import InputError
 from scripts.data.graph_examples import fetch, graph_features, structure
+from scripts.strangers import NOT_ZIP
 
 URL = "https://www.chrsmrrs.com/graphkerneldatasets/"
 SUMS = {
@@ -87,13 +88,18 @@ def read_texts(path, name):
                 raise InputError(f"{path} would become more than {LARGEST} bytes")
             for entry in archive.infolist():
                 parts = pathlib.PurePosixPath(entry.filename).parts
-                if len(parts) > 2 or parts[0] != name or ".." in parts or "\\" in entry.filename:
+                if (
+                    not 1 <= len(parts) <= 2
+                    or parts[0] != name
+                    or ".." in parts
+                    or "\\" in entry.filename
+                ):
                     raise InputError(f"{path} holds {entry.filename!r}, which is not of {name}")
                 if parts[-1].startswith(f"{name}_"):
                     with archive.open(entry) as file:
                         content = file.read(LARGEST)  # whatever the archive says of its size
                     texts[parts[-1][len(name) + 1 :].removesuffix(".txt")] = content.decode("ascii")
-    except (zipfile.BadZipFile, UnicodeDecodeError, EOFError) as error:
+    except (UnicodeDecodeError, *NOT_ZIP) as error:
         raise InputError(f"{path} is not an archive of {name}: {error}") from error
     return texts
 
