@@ -154,7 +154,7 @@ GRAPH_RECIPES = {
         # Whether something is there anywhere is no sum over nodes: one more layer after pooling.
         model=graph_classifier("GraphAveragePooling", hidden=64),
         epochs=40,
-        short=20,
+        short=30,
         dropout=0.0,
     ),
     "mutag-gin": graph_classification(

@@ -129,7 +129,7 @@ IMAGE_RECIPES = {
         data=masks("digits_canvas"),
         model=with_classes("unet", filters=(16, 32, 64)),
         epochs=15,
-        short=3,
+        short=6,
         batch_size=32,
         learning_rate=3e-3,
     ),

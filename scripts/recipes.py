@@ -55,7 +55,7 @@ RECIPES = {
         data=images("digits"),
         model=convnet(32, 64),
         epochs=40,
-        short=8,
+        short=10,
         batch_size=32,
     ),
     "digits-mlp": image_classification(
@@ -73,7 +73,7 @@ RECIPES = {
         model=with_classes("resnet", filters=(16, 32, 64)),
         shows=("Conv2D", "BatchNormalization", "GlobalAveragePooling2D"),
         epochs=40,
-        short=6,
+        short=8,
         batch_size=32,
     ),
     "mnist-convnet": image_classification(

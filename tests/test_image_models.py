@@ -440,7 +440,8 @@ def test_recipe_runs(recipe, data_dir, tmp_path, capsys):
     figure = RECIPES[recipe].figure
     for part in ("test", "baseline"):
         assert np.isfinite(metrics[part][figure])
-    assert metrics["baseline"]["name"] in capsys.readouterr().out
+    assert metrics["baseline"]["name"] == RECIPES[recipe].rival
+    assert RECIPES[recipe].rival in capsys.readouterr().out
     history = (run / "history.csv").read_text()
     assert f"val_{figure}" in history
     assert keras.models.load_model(run / "model.keras").count_params() == metrics["parameters"]
