@@ -55,6 +55,7 @@ def main(arguments=None):
             raise command.InputError(f"{path} exists: --output names a new folder or file")
         model = runs.load_model(options.run)
         exporters.write(model, path, options.format, options.batch_size)
+        model = exporters.served(model)
         print(f"{path}: input {model.input_shape}, output {model.output_shape}")
 
 

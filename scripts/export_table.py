@@ -77,7 +77,7 @@ def answers(kind, jobs):
 
 def difference(actual, wanted):
     """The largest, relative to the largest number where that is above 1; infinite if something is
-    missing."""
+    missing or NaN."""
     if actual.keys() != wanted.keys():
         return np.inf
     worst = 0.0
@@ -86,8 +86,8 @@ def difference(actual, wanted):
             return np.inf
         if y.size:
             scale = max(1.0, np.abs(y).max())
-            worst = max(worst, float(np.abs(actual[name].astype("float64") - y).max() / scale))
-    return worst
+            worst = np.maximum(worst, np.abs(actual[name].astype("float64") - y).max() / scale)
+    return np.inf if np.isnan(worst) else float(worst)
 
 
 def measure(names, kinds):

@@ -79,15 +79,17 @@ def _whole(path):
 
 def _signature(model, batch_size):
     """What `model` is called with, as TensorSpecs in its own structure."""
+    import keras
     import tensorflow as tf
 
     model = served(model)
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
     def spec(x):
         first = batch_size if x.shape[0] is None else x.shape[0]
         return tf.TensorSpec((first, *x.shape[1:]), x.dtype, name=x.name)
 
-    return tf.nest.map_structure(spec, model.input)
+    return tf.nest.map_structure(spec, inputs)
 
 
 def served(model):
