@@ -95,7 +95,7 @@ def prepare(name, data_dir=None, download_dir=None):
     try:
         # Without the code of its builder tfds reads from a file beside the data which classes to
         # import: any.
-        tfds.builder_cls(name)
+        tfds.builder_cls(own.partition(":")[0])
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         raise InputError(f"data set {name}: {str(error).splitlines()[0]}") from error
