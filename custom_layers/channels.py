@@ -10,17 +10,12 @@ Backward, given dy = dL/dy (sums Σ over A and B):
 import tensorflow as tf
 
 from custom_layers.base import check_mask
-from custom_layers.gradients import with_backward
+from custom_layers.gradients import compiled_by_xla, with_backward
 
 
 def wide(x):
     """x in float32 where it has 16 bits, which neither sums nor squares fit into."""
     return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
-
-
-def compiled_by_xla():
-    """Whether what is being traced will be compiled by XLA."""
-    return tf.__internal__.get_enclosing_xla_context() is not None
 
 
 def fold(x, axis):

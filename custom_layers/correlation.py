@@ -23,7 +23,7 @@ Causal: van den Oord et al., WaveNet, arXiv 1609.03499.
 import tensorflow as tf
 
 from custom_layers import windows
-from custom_layers.channels import compiled_by_xla
+from custom_layers.gradients import compiled_by_xla
 
 # The kernels of one rank: y from x and W, dx from dy and W, dW from x and dy.
 KERNELS = {

@@ -39,6 +39,11 @@ def autodiff():
         _by_autodiff = before
 
 
+def compiled_by_xla():
+    """Whether what is being traced will be compiled by XLA."""
+    return tf.__internal__.get_enclosing_xla_context() is not None
+
+
 def _compile(function):
     """`function` compiled by XLA. What is differentiated is the function itself, uncompiled.
 

@@ -33,8 +33,7 @@ import tensorflow as tf
 
 from custom_layers import windows
 from custom_layers.base import Layer
-from custom_layers.channels import compiled_by_xla
-from custom_layers.gradients import with_backward
+from custom_layers.gradients import compiled_by_xla, with_backward
 from custom_layers.windows import at_taps, from_taps
 
 

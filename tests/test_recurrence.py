@@ -11,11 +11,13 @@ from custom_layers.recurrence import (
     before,
     hold,
     keep,
+    keep_blocks,
     product,
     product_dkernel,
     product_dx,
     project,
     pull_back,
+    pull_back_blocks,
     scan,
     value,
 )
@@ -81,6 +83,26 @@ def test_activations(function, mode):
         y = f(z)
     for a, b in zip(run(z, dy), (y, tape.gradient(y, z, dy)), strict=True):
         assert_near(str(function), a, b, 1e-9)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize(
+    "functions", [("sigmoid", "tanh"), ("tanh", "tanh", "sigmoid"), ("relu", "sigmoid"), ("gelu",)]
+)
+def test_activations_side_by_side(functions, mode):
+    functions = [keras.activations.get(f) for f in functions]
+    z, dy = (tf.constant(RNG.standard_normal((4, 3 * len(functions)))) for _ in range(2))
+
+    def run(z, dy):
+        kept, values = keep_blocks(functions, z)
+        return tf.concat(values, 1), kept, pull_back_blocks(functions, kept, dy)
+
+    if mode != "eager":
+        run = tf.function(run, jit_compile=mode == "xla")
+    parts = zip(functions, *(tf.split(t, len(functions), 1) for t in (z, dy)), strict=True)
+    expected = [(f(z), keep(f, z), pull_back(f, keep(f, z), dy)) for f, z, dy in parts]
+    for one, others in zip(run(z, dy), zip(*expected, strict=True), strict=True):
+        assert_near("one of three", one, tf.concat(others, 1))
 
 
 def test_known_slopes():
