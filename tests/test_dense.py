@@ -110,3 +110,13 @@ def test_a_broken_backward_is_seen(monkeypatch):
             patch.setattr(dense, "affine", wrong)
             with pytest.raises((AssertionError, ValueError, tf.errors.InvalidArgumentError)):
                 check_backward(Dense(4, dtype="float64"), x)
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint8", "bool"])
+def test_whole_numbers_are_taken_as_keras_takes_them(kind):
+    ours, theirs = Dense(3), keras.layers.Dense(3)
+    x = np.arange(8).reshape(2, 4).astype(kind)
+    ours.build(x.shape), theirs.build(x.shape)
+    theirs.set_weights(ours.get_weights())
+    assert_near("output", ours(x), theirs(x), 1e-6)
+    assert ours(x).dtype == theirs(x).dtype

@@ -393,3 +393,9 @@ def test_twin_with_masking_layer(ours, twin):
     outputs = [model(x) for model in models]
     assert_near("masked model", *outputs, 1e-5)
     check_twin(ours, twin, {"units": 2, "return_state": True}, X, mask=tf.constant(MASK))
+
+
+def test_a_mask_with_an_axis_for_the_features():
+    """As Keras's layers take it: (B, T, 1)."""
+    layer = custom_layers.LSTM(5, return_sequences=True)
+    assert_near("output", layer(X[:5], mask=MASK[..., None]), layer(X[:5], mask=MASK), 0.0)
