@@ -173,9 +173,7 @@ def sample_neighbors(incoming, seeds, sizes, *, seed=None):
     rng = np.random.default_rng(seed)
     row_of = np.full(len(incoming.starts) - 1, -1)  # of each node, in the batch
     if len(set(seeds)) < len(seeds) or not np.isin(seeds, np.arange(len(row_of))).all():
-        raise ValueError(
-            f"`seeds` must be different nodes, 0 to {len(row_of) - 1}. Received: {list(seeds)}"
-        )
+        raise ValueError(f"`seeds` must be different nodes below {len(row_of)}. Received: {seeds}")
     if not all(size is None or size in range(2**31) for size in sizes):
         raise ValueError(f"`sizes` must be numbers of edges or None. Received: {sizes!r}")
     seeds = np.asarray(seeds, "int64")
