@@ -54,7 +54,10 @@ def main(arguments=None):
         if options.output and path.exists():
             raise command.InputError(f"{path} exists: --output names a new folder or file")
         model = runs.load_model(options.run)
-        exporters.write(model, path, options.format, options.batch_size)
+        try:
+            exporters.write(model, path, options.format, options.batch_size)
+        except OSError as error:
+            raise command.InputError(f"cannot write to {path}: {error.strerror}") from error
         model = exporters.served(model)
         print(f"{path}: input {model.input_shape}, output {model.output_shape}")
 

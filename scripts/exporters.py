@@ -60,21 +60,22 @@ def _whole(path):
     not there; what is left beside it is cleared away, or put back, by the next export.
     """
     partial, old = unfinished(path), path.parent / f".{path.name}.replaced"
-    try:
+
+    def clear():
         if old.exists() and not path.exists():
             old.rename(path)
         shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(partial, ignore_errors=True)
+
+    clear()
+    try:
         partial.mkdir(parents=True)
         yield partial / path.name
         if path.is_dir():
             path.rename(old)
         (partial / path.name).replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write to {path}: {error.strerror}") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        clear()
 
 
 def _signature(model, batch_size):
