@@ -10,8 +10,10 @@ from scripts.train import find, load_data
 def main(arguments=None):
     parser = command.Parser(prog="python -m scripts.evaluate", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="a folder that scripts.train wrote")
-    parser.add_argument("--data-dir", help="prepared data (default: as in training)")
-    parser.add_argument("--download-dir", help="files as downloaded (default: as in training)")
+    parser.add_argument("--data-dir", help="prepared data (default: as in training, if there)")
+    parser.add_argument(
+        "--download-dir", help="files as downloaded (default: as in training, if there)"
+    )
     with command.one_line_errors(), damage.told_by_file():
         options = parser.parse_args(arguments)
         run = runs.read_run(options.run)
