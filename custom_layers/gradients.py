@@ -95,19 +95,17 @@ def with_backward(forward, backward):
         Eager calls ignore it.
     """
 
-    def function(*tensors, compile=False, **options):
-        if _by_autodiff:
-            return forward(*tensors, **options)[0]
-        ahead = functools.partial(forward, **options)
-        back = functools.partial(backward, **options)
-        if compile and not tf.executing_eagerly():
+    def join(given, count, compile, options):
+        """The function of the tensors at the places `given` of `count`, None at the others."""
+        ahead = functools.partial(forward, **dict(options))
+        back = functools.partial(backward, **dict(options))
+        if compile:
             ahead, back = _compile(ahead), _compile(back)
-        given = [i for i, tensor in enumerate(tensors) if tensor is not None]
 
         # tf.custom_gradient accepts neither None nor, in graph mode, keyword arguments.
         @tf.custom_gradient
         def call(*present):
-            arguments = [None] * len(tensors)
+            arguments = [None] * count
             for i, tensor in zip(given, present, strict=True):
                 arguments[i] = tensor
             y, cache = ahead(*arguments)
@@ -121,6 +119,21 @@ def with_backward(forward, backward):
 
             return y, gradient
 
+        return call
+
+    # To decorate takes a third of what tf.custom_gradient adds to an eager call (20 of 55 µs).
+    join_once = functools.lru_cache(join)
+
+    def function(*tensors, compile=False, **options):
+        if _by_autodiff:
+            return forward(*tensors, **options)[0]
+        given = tuple(i for i, tensor in enumerate(tensors) if tensor is not None)
+        compile = compile and not tf.executing_eagerly()
+        how = given, len(tensors), compile, tuple(options.items())
+        try:
+            call = join_once(*how)
+        except TypeError:  # an option that is no key: a list, a tensor
+            call = join(*how)
         return call(*(tensors[i] for i in given))
 
     function.__name__ = forward.__name__.removesuffix("_forward")

@@ -118,3 +118,15 @@ def test_a_compiled_loop_has_two_derivatives():
         slope = run(X, True)[1]
         value = tf.reduce_sum(slope**2)
     np.testing.assert_allclose(outer.gradient(value, X), run(X, False)[2], rtol=1e-5)
+
+
+def test_an_option_may_be_a_list():
+    """Which cannot be a key under which the joined function is kept."""
+    total = with_backward(
+        lambda x, *, axes: (tf.reduce_sum(x, axes), x), lambda dy, x, *, axes: dy * tf.ones_like(x)
+    )
+    with tf.GradientTape() as tape:
+        tape.watch(X)
+        y = total(X, axes=[0])
+    assert y == 6
+    assert (tape.gradient(y, X) == tf.ones(3)).numpy().all()
