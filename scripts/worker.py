@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import subprocess
+import time
 
 
 class Worker:
@@ -27,6 +28,7 @@ class Worker:
         line = self.process.stdout.readline()
         if not line:
             raise SystemExit("benchmark: the PyTorch process ended; its message stands above")
+        time.sleep(0.002)  # its idle threads spin a little before they sleep
         return json.loads(line)
 
     def close(self):
