@@ -188,13 +188,13 @@ def litert(model, path, batch_size=None):
 
     folder = path.parent / "to_convert"
     saved_model(model, folder, batch_size)
-    converter = tf.lite.TFLiteConverter.from_saved_model(
-        str(folder), signature_keys=["serving_default"]
-    )
-    # Without TensorFlow's own kernels (Flex), which a LiteRT interpreter does not have.
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     try:
         with _silent():
+            converter = tf.lite.TFLiteConverter.from_saved_model(
+                str(folder), signature_keys=["serving_default"]
+            )
+            # Not TensorFlow's own kernels (Flex), which a LiteRT interpreter does not have.
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
             content = converter.convert()
     except Exception as error:  # ConverterError, of a module that is not public
         # Its message is pages long and names operations as 'tf.Name'.
