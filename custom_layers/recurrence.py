@@ -168,7 +168,11 @@ def project_forward(x, kernel, bias, drop):
 
 def project_backward(da, cache):
     x, kernel, drop = cache
-    dbias = tf.reduce_sum(da, tuple(range(da.shape.rank - 1)))
+    if compiled_by_xla() or da.dtype.size < 4:
+        dbias = tf.reduce_sum(da, tuple(range(da.shape.rank - 1)))
+    else:  # on a CPU, a product with a row of ones takes half the time of a sum, but not under XLA
+        rows = tf.reshape(da, (-1, kernel.shape[1]))
+        dbias = tf.matmul(tf.ones_like(rows[:, :1]), rows, transpose_a=True)[0]
     return product_dx(da, kernel, drop), product_dkernel(da, x, drop), dbias, None
 
 
