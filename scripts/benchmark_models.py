@@ -166,7 +166,7 @@ def model_rows(case, mode, pairs, least=0.08):
         for side in sides:
             side(2)
         slower = max(clock(side, 2) / 2 for side in sides)
-        steps = min(max(2, math.ceil(least / slower)), 50)
+        steps = min(math.ceil(least / slower), 50)
         times = compare(*(functools.partial(per_step, f, steps) for f in sides), pairs, warm_up=1)
         yield row(case.name, case.size(models[0]), mode, "Keras", name, times)
 
