@@ -205,7 +205,7 @@ class BatchNormalization(Layer):
     def _column(self, name):
         """The weight of that name as (C, 1), or None."""
         weight = getattr(self, name)
-        return None if weight is None else wide(tf.convert_to_tensor(weight))[:, tf.newaxis]
+        return None if weight is None else tf.expand_dims(wide(tf.convert_to_tensor(weight)), 1)
 
     def _affine(self, x, mean, scale, shift):
         """((x - mean) scale + shift) γ + β"""

@@ -21,6 +21,8 @@ maxima do not: Zaheer et al., Deep sets, arXiv 1703.06114; Xu et al., How powerf
 networks?, arXiv 1810.00826.
 """
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -57,7 +59,8 @@ def mean_forward(x, mask, *, axes):
     dtype = x.dtype if x.dtype.is_floating else tf.float32
     y, _ = total_forward(tf.cast(x, _wide(dtype)), mask, axes=axes)
     if mask is None:
-        count = tf.cast(tf.reduce_prod(tf.gather(tf.shape(x), axes)), y.dtype)
+        sizes = [tf.shape(x)[i] if x.shape[i] is None else x.shape[i] for i in axes]
+        count = tf.cast(math.prod(sizes), y.dtype)
     else:
         count = tf.reduce_sum(tf.cast(mask, y.dtype), axes, keepdims=True)
     return tf.cast(y / count, dtype), (tf.shape(x), mask, count)
