@@ -9,13 +9,13 @@ from scripts import graph_memory
 
 
 def test_a_table_is_written(tmp_path, capfd):
-    sizes = ["--nodes", "2000", "--edges", "50000", "--mode", "xla"]
+    sizes = ["--nodes", "2000", "--edges", "500000", "--mode", "xla"]
     graph_memory.main(["GraphConv", *sizes, "--output", str(tmp_path)])
     assert re.search(r"GraphConv: \d+ bytes an edge, \d+\.\d+ s a step", capfd.readouterr().out)
     (path,) = tmp_path.glob("graph-memory-xla*.csv")
     lines = path.read_text(encoding="utf-8").splitlines()
     (row,) = csv.DictReader(line for line in lines if not line.startswith("#"))
-    assert (row["layer"], row["nodes"], row["edges"]) == ("GraphConv", "2000", "50000")
+    assert (row["layer"], row["nodes"], row["edges"]) == ("GraphConv", "2000", "500000")
     assert 20 < int(row["bytes_an_edge"]) < 5000  # the two indices and a weight are 20
 
 
