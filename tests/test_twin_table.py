@@ -30,10 +30,10 @@ def lines(path):
 def test_twins_are_trained_alike_and_summed_up(trained, tmp_path, capsys):
     path = tmp_path / "new" / "twins.csv"
     twin_table.main(["wine-mlp", "--seeds", "3", "--table", str(path), "--data-dir", "D"])
-    assert lines(path)[0] == "recipe,epochs,layers,seed,figure,value,baseline,seconds"
+    assert lines(path)[0] == "recipe,epochs,layers,seed,figure,value,baseline"
     assert lines(path)[1:3] == [
-        "wine-mlp,60,custom,0,accuracy,0.5,0.25,1.5",
-        "wine-mlp,60,keras,0,accuracy,1.5,0.25,1.5",
+        "wine-mlp,60,custom,0,accuracy,0.5,0.25",
+        "wine-mlp,60,keras,0,accuracy,1.5,0.25",
     ]
     for layers in ("custom", "keras"):
         given = [arguments for _, arguments in trained if arguments[1] == layers]
