@@ -22,16 +22,19 @@ from custom_layers.segments import gather, segment_sum, wide
 def bag_forward(table, ids, weights):
     """table (I, O), ids (N, L), weights (N, L) -> y (N, O)."""
     rows = wide(gather(table, ids))  # (N, L, O), 0 at padding
-    y = tf.reduce_sum(rows * tf.expand_dims(wide(weights), -1), 1)
+    # Products rather than sums: into a sum XLA fuses what the weights come from, and so draws the
+    # mask of a dropout before it anew for each of the O features. A training step of a GCN on Cora
+    # took a third longer.
+    y = tf.squeeze(tf.matmul(tf.expand_dims(wide(weights), 1), rows), 1)
     return tf.cast(y, table.dtype), (table, ids, weights)
 
 
 def bag_backward(dy, cache):
     table, ids, weights = cache
-    dy = wide(dy)[:, tf.newaxis, :]
-    to_table = dy * tf.expand_dims(wide(weights), -1)  # (N, L, O)
+    dy = tf.expand_dims(wide(dy), 1)
+    to_table = tf.matmul(tf.expand_dims(wide(weights), 2), dy)  # (N, L, O)
     dtable = segment_sum(to_table, ids, num_segments=tf.shape(table)[0])
-    dweights = tf.reduce_sum(wide(gather(table, ids)) * dy, -1)
+    dweights = tf.squeeze(tf.matmul(wide(gather(table, ids)), dy, transpose_b=True), 2)
     return tf.cast(dtable, table.dtype), None, tf.cast(dweights, weights.dtype)
 
 
