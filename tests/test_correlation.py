@@ -124,3 +124,19 @@ def test_half_precision_sums_do_not_stall(dtype, compiled):
     result = tf.function(sum_places, jit_compile=compiled)(x)
     assert result.dtype == dtype
     assert_near("sum", result, np.asarray(x, "float64").sum((0, 1, 2)), TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_taps_that_meet_padding_only_have_no_gradient(dtype, rank):
+    """TensorFlow's kernels leave them as the memory was: here, full of 3e4."""
+    sizes, taps, strides = (1,) * rank, (4,) * rank, (2,) * rank
+    how = {"strides": strides, "padding": "same", "dilation": (1,) * rank}
+    x, dy = tf.ones((2, *sizes, 3), dtype), tf.ones((2, *sizes, 2), dtype)
+    expected = np.zeros((*taps, 3, 2))
+    expected[(1,) * rank] = 2  # of the four taps of an axis, the second one meets x
+    for _ in range(20):
+        full = [tf.fill(expected.shape, tf.constant(3e4, dtype)) for _ in range(8)]
+        del full
+        dw = correlate_dw(x, dy, taps, **how)
+        assert np.array_equal(tf.cast(dw, "float64"), expected)
