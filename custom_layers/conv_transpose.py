@@ -32,10 +32,24 @@ def conv_transpose_forward(x, kernel, bias, *, output_padding=None, **how):
     sizes = windows.transposed_lengths(
         windows.sizes_of(x), kernel.shape[:-2], output_padding=output_padding, **how
     )
+    _check_sizes(windows.sizes_of(x), sizes, kernel.shape, output_padding, **how)
     y = correlate_dx(x, kernel, sizes, **how)
     if bias is not None:
         y = tf.nn.bias_add(y, bias)
     return y, (x, kernel)
+
+
+def _check_sizes(m, n, taps, output_padding, *, strides, padding, dilation):
+    """The convolution of an output of sizes n must have the sizes m of the input."""
+    for of_x, of_y, *axis in zip(m, n, taps, strides, dilation, strict=False):
+        known = isinstance(of_x, int) and isinstance(of_y, int)
+        k, s, d = axis
+        if known and (of_y < 1 or windows.output_length(of_y, k, s, padding, d) != of_x):
+            raise ValueError(
+                "`output_padding` leaves an output whose convolution has not the input's size: "
+                f"{of_y} places from {of_x}. Received: output_padding={output_padding}, "
+                f"kernel_size={tuple(taps[:-2])}, strides={strides}, dilation_rate={dilation}"
+            )
 
 
 def conv_transpose_backward(dy, cache, *, output_padding=None, **how):

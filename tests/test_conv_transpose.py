@@ -153,3 +153,13 @@ def test_a_broken_backward_is_seen(monkeypatch):
             layer, arguments, x = make(case)
             with pytest.raises(AssertionError, match="against autodiff"):
                 check_backward(layer(**arguments, dtype="float64"), x)
+
+
+@pytest.mark.parametrize("batch", [0, 2])
+@pytest.mark.parametrize(("size", "dilation"), [(1, 3), (5, 3), (4, 1)])
+def test_an_output_that_no_convolution_gives_back(batch, size, dilation):
+    layer = Conv1DTranspose(
+        2, 2, padding="same", output_padding=0, dilation_rate=dilation, name="up"
+    )
+    with pytest.raises(ValueError, match="`output_padding` leaves an output whose convolution"):
+        layer(tf.zeros((batch, size, 1)))
