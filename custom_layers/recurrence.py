@@ -129,14 +129,19 @@ def pull_back_blocks(functions, kept, dy):
     return dy * ((kept + (2 * half - 1)) * (1 - kept))
 
 
-def product(x, kernel, drop):
-    """x W for x (..., B, I), W (I, G O). With dropout masks (G, B, I), gate g sees x ∘ drop_g."""
+def product(x, kernel, drop, bias=None):
+    """x W + b for x (..., B, I), W (I, G O). With dropout masks (G, B, I), gate g sees x ∘ drop_g.
+
+    The bias goes on the rows of the product: only there TensorFlow makes one kernel of the two.
+    """
     if drop is not None:
         parts = zip(tf.unstack(drop), tf.split(kernel, drop.shape[0], 1), strict=True)
-        return tf.concat([product(x * d, k, None) for d, k in parts], -1)
+        y = tf.concat([product(x * d, k, None) for d, k in parts], -1)
+        return y if bias is None else y + bias
+    y = tf.matmul(x if x.shape.rank == 2 else tf.reshape(x, (-1, kernel.shape[0])), kernel)
+    y = y if bias is None else tf.nn.bias_add(y, bias)
     if x.shape.rank == 2:
-        return tf.matmul(x, kernel)
-    y = tf.matmul(tf.reshape(x, (-1, kernel.shape[0])), kernel)
+        return y
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], kernel.shape[1:]], 0))
 
 
@@ -162,8 +167,7 @@ def product_dkernel(da, x, drop):
 
 def project_forward(x, kernel, bias, drop):
     """x (..., B, I), W (I, G O), b (G O,) or None, drop (G, B, I) or None -> a (..., B, G O)."""
-    a = product(x, kernel, drop)
-    return (a if bias is None else a + bias), (x, kernel, drop)
+    return product(x, kernel, drop, bias), (x, kernel, drop)
 
 
 def project_backward(da, cache):
