@@ -67,28 +67,21 @@ def gru_step(a, h, kernel, bias, drop, reset_after, activation, recurrent_activa
     return h, tf.concat([kept_z, kept_r, kept_g] + ([p_g] if reset_after else []), 1)
 
 
-def gru_forward(a, h, kernel, bias, mask, drop, *, remember=True, **options):
-    """a (T, B, 3H), h (B, H), U (H, 3H), mask (T, B, 1), drop (3, B, H) -> h (T, B, H).
-
-    Unless it is to `remember` what only the backward needs, the backward runs this again.
-    """
+def gru_forward(a, h, kernel, bias, mask, drop, **options):
+    """a (T, B, 3H), h (B, H), U (H, 3H), mask (T, B, 1), drop (3, B, H) -> h (T, B, H)."""
 
     def step(states, a, mask):
         h, kept = gru_step(a, *states, kernel, bias, drop, **options)
         h = hold(mask, h, states[0])
-        return (h,), (h, kept) if remember else (h,)
+        return (h,), (h, kept)
 
-    units, blocks = h.shape[1], 4 if options["reset_after"] else 3
-    _, (hs, *kept) = scan(step, (h,), (a, mask), (units, blocks * units)[: 1 + remember])
-    if not remember:
-        return hs, (a, h, kernel, bias, mask, drop)
-    return hs, (*kept, hs, h, kernel, mask, drop)
+    width = (4 if options["reset_after"] else 3) * h.shape[1]
+    _, (hs, kept) = scan(step, (h,), (a, mask), (h.shape[1], width))
+    return hs, (kept, hs, h, kernel, mask, drop)
 
 
-def gru_backward(dhs, cache, *, reset_after, remember=True, **functions):
-    if not remember:
-        _, cache = gru_forward(*cache, reset_after=reset_after, **functions)
-    σ, φ = functions["recurrent_activation"], functions["activation"]
+def gru_backward(dhs, cache, *, reset_after, activation, recurrent_activation):
+    σ, φ = recurrent_activation, activation
     kept, hs, h_start, kernel, mask, drop = cache
     gates, candidate = halves(kernel, drop)
 
@@ -136,16 +129,27 @@ class GRUCell(RecurrentCell):
 
     gates = 3
 
-    # fmt: off
     def __init__(
-        self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True,
-        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
-        bias_initializer="zeros", kernel_regularizer=None, recurrent_regularizer=None,
-        bias_regularizer=None, kernel_constraint=None, recurrent_constraint=None,
-        bias_constraint=None, dropout=0.0, recurrent_dropout=0.0, reset_after=True, seed=None,
+        self,
+        units,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        reset_after=True,
+        seed=None,
         **kwargs,
     ):
-        # fmt: on
         super().__init__(units, activation, use_bias, dropout, recurrent_dropout, seed, **kwargs)
         self.recurrent_activation = keras.activations.get(recurrent_activation)
         self.reset_after = reset_after
@@ -175,8 +179,8 @@ class GRUCell(RecurrentCell):
     def step(self, a, states, drop):
         return [gru_step(a, *states, *self.rest(), drop, **self.options())[0]]
 
-    def recur(self, a, states, mask, drop, **how):
-        hs = gru(a, *states, *self.rest(), mask, drop, **how, **self.options())
+    def recur(self, a, states, mask, drop, compile):
+        hs = gru(a, *states, *self.rest(), mask, drop, compile=compile, **self.options())
         return hs, [hs[-1]]
 
 

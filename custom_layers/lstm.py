@@ -60,31 +60,24 @@ def lstm_step(a, h, c, kernel, drop, activation, recurrent_activation):
     return h, c, gates
 
 
-def lstm_forward(a, h, c, kernel, mask, drop, *, remember=True, **functions):
+def lstm_forward(a, h, c, kernel, mask, drop, *, activation, recurrent_activation):
     """a (T, B, 4H), h and c (B, H), U (H, 4H), mask (T, B, 1), drop (4, B, H) -> h (T, B, H), c_T.
 
-    `mask` and `drop`, the dropout masks of h, may be None. What only the backward needs is a fifth
-    of the time: unless told to `remember` it, the backward runs the forward again.
+    `mask` and `drop`, the dropout masks of h, may be None.
     """
 
     def step(states, a, mask):
-        h, c, gates = lstm_step(a, *states, kernel, drop, **functions)
+        h, c, gates = lstm_step(a, *states, kernel, drop, activation, recurrent_activation)
         h, c = hold(mask, h, states[0]), hold(mask, c, states[1])
-        return (h, c), (h, c, gates) if remember else (h,)
+        return (h, c), (h, c, gates)
 
     units = h.shape[1]
-    widths = (units, units, 4 * units) if remember else (units,)
-    (_, c_last), (hs, *kept) = scan(step, (h, c), (a, mask), widths)
-    if not remember:
-        return (hs, c_last), (a, h, c, kernel, mask, drop)
-    cs, gates = kept
+    (_, c_last), (hs, cs, gates) = scan(step, (h, c), (a, mask), (units, units, 4 * units))
     return (hs, c_last), (gates, hs, cs, h, c, kernel, mask, drop)
 
 
-def lstm_backward(dy, cache, *, remember=True, **functions):
-    if not remember:
-        _, cache = lstm_forward(*cache, **functions)
-    σ, φ = functions["recurrent_activation"], functions["activation"]
+def lstm_backward(dy, cache, *, activation, recurrent_activation):
+    σ, φ = recurrent_activation, activation
     dhs, dc_last = dy
     gates, hs, cs, h_start, c_start, kernel, mask, drop = cache
     i, _, g, _ = gate_values(gates, σ, φ)
@@ -177,9 +170,9 @@ class LSTMCell(RecurrentCell):
         kernel = tf.convert_to_tensor(self.recurrent_kernel)
         return list(lstm_step(a, *states, kernel, drop, **self.functions())[:2])
 
-    def recur(self, a, states, mask, drop, **how):
+    def recur(self, a, states, mask, drop, compile):
         kernel = tf.convert_to_tensor(self.recurrent_kernel)
-        hs, c = lstm(a, *states, kernel, mask, drop, **how, **self.functions())
+        hs, c = lstm(a, *states, kernel, mask, drop, compile=compile, **self.functions())
         return hs, [hs[-1], c]
 
 

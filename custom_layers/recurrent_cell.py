@@ -21,7 +21,7 @@ class RecurrentCell(Layer, DropoutRNNCell):
 
     A subclass has `gates`, the number of blocks of `units` columns in its kernels, and
     `step(a, states, drop) -> states`, and for all steps at once
-    `recur(a, states, mask, drop, compile, remember) -> outputs, states`.
+    `recur(a, states, mask, drop, compile) -> outputs, states`.
     """
 
     gates = 1

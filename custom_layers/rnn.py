@@ -161,7 +161,7 @@ class RNN(Layer):
             # compile, and a compiled graph cannot be served everywhere: so in training, and where
             # the number of steps is known.
             fast = bool(training) and x.shape[0] is not None
-            return cell.recur(a, states, mask, drop, compile=fast, remember=bool(training))
+            return cell.recur(a, states, mask, drop, compile=fast)
         return self._any_cell(x, states, mask, training)
 
     def _any_cell(self, x, states, mask, training):

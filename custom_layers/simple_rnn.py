@@ -105,7 +105,7 @@ class SimpleRNNCell(RecurrentCell):
         kernel = tf.convert_to_tensor(self.recurrent_kernel)
         return [self.activation(a + product(states[0], kernel, drop))]
 
-    def recur(self, a, states, mask, drop, compile, remember):
+    def recur(self, a, states, mask, drop, compile):
         kernel = tf.convert_to_tensor(self.recurrent_kernel)
         options = {"activation": self.activation, "compile": compile}
         hs = simple_rnn(a, *states, kernel, mask, drop, **options)
