@@ -99,22 +99,33 @@ def launch(arguments, folder, workers, restarts):
     return command.LOST_WORKER
 
 
-def main(arguments=None):
+def read(name, description, folder, arguments):
+    """Read the arguments of a command that starts workers.
+
+    Returns:
+        The options, with a recipe that exists and the run folder, and the arguments that are left
+        for scripts.train.
+    """
     parser = command.Parser(
-        prog="python -m scripts.launch",
-        description=__doc__,
+        prog=f"python -m scripts.{name}",
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("recipe", metavar="RECIPE")
     parser.add_argument("--workers", type=command.count, default=2)
     parser.add_argument("--restarts", type=command.seed, default=3, help="how often to start again")
-    parser.add_argument("--output", help="run folder (default: runs/RECIPE/workers)")
+    parser.add_argument("--output", help=f"run folder (default: runs/RECIPE/{folder})")
     options, others = parser.parse_known_args(arguments)
     with command.one_line_errors():
         find(options.recipe)
-    folder = pathlib.Path(options.output or f"runs/{options.recipe}/workers")
-    sys.exit(launch([options.recipe, *others], folder, options.workers, options.restarts))
+    options.output = pathlib.Path(options.output or f"runs/{options.recipe}/{folder}")
+    return options, [options.recipe, *others]
+
+
+def main(arguments=None):
+    options, own = read("launch", __doc__, "workers", arguments)
+    sys.exit(launch(own, options.output, options.workers, options.restarts))
 
 
 if __name__ == "__main__":

@@ -4,13 +4,10 @@ Further arguments go to scripts.train. Ray Train gives each worker its TF_CONFIG
 lost, ends them all and starts them again, which go on from the last checkpoint.
 """
 
-import argparse
 import os
-import pathlib
 import sys
 
-from scripts import command
-from scripts.train import find
+from scripts import command, launch
 
 
 def work(arguments):
@@ -41,24 +38,13 @@ def run(arguments, workers, restarts):
 
 
 def main(arguments=None):
-    parser = command.Parser(
-        prog="python -m scripts.ray_train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("recipe", metavar="RECIPE")
-    parser.add_argument("--workers", type=command.count, default=2)
-    parser.add_argument("--restarts", type=command.seed, default=3, help="how often to start again")
-    parser.add_argument("--output", help="run folder (default: runs/RECIPE/ray)")
-    options, others = parser.parse_known_args(arguments)
+    options, own = launch.read("ray_train", __doc__, "ray", arguments)
+    folder = options.output.absolute()
     with command.one_line_errors():
-        find(options.recipe)
-        folder = pathlib.Path(options.output or f"runs/{options.recipe}/ray").absolute()
         if folder.exists():
             raise command.InputError(f"{folder} exists: --output names another folder")
     # A worker that has nothing to resume yet begins anew.
-    own = [options.recipe, *others, "--strategy", "multiworker", "--resume", str(folder)]
+    own += ["--strategy", "multiworker", "--resume", str(folder)]
     try:
         run(own, options.workers, options.restarts)
     except ImportError as error:
