@@ -108,6 +108,10 @@ def _kernel_dw(x, dy, taps, strides, padding):
         dw = _kernel_dw(x, _planes(dy), taps[1:], strides[1:], padding)
         dw = tf.reshape(dw, (*taps[1:], k, dw.shape[-2] // k, dw.shape[-1]))
         return tf.transpose(dw, (2, 0, 1, 3, 4))
+    if max(taps) == 1 and max(strides) > 1:
+        # TensorFlow's kernel for two dimensions then writes outside of its memory on a CPU.
+        steps = [slice(None, None, s) for s in strides]
+        x, strides = x[(slice(None), *steps)], [1] * len(strides)
     _, _, op = KERNELS[len(strides)]
     if x.dtype.size < 4 and padding == "same":
         # In 16 bits the kernel leaves dW unset, which may be 1e38, at taps that meet padding only.

@@ -11,7 +11,7 @@ from hypothesis import settings
 
 # Few examples in every run, the same each time; `make fuzz` takes the profile `long`.
 settings.register_profile("short", max_examples=12, derandomize=True)
-settings.register_profile("long", max_examples=300)
+settings.register_profile("long", max_examples=1500)
 settings.load_profile("short")
 
 tf.config.experimental.enable_tensor_float_32_execution(False)

@@ -59,6 +59,22 @@ def test_twin_in_other_dtypes(case, dtype):
     check_twin(layer, getattr(keras.layers, layer.__name__), arguments, x)
 
 
+ONE = [(Conv1D, (2, 7, 3)), (Conv2D, (2, 5, 6, 3)), (Conv3D, (1, 3, 4, 5, 2))]
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(("layer", "shape"), ONE)
+def test_a_kernel_of_one_place_that_strides(layer, shape, padding):
+    """TensorFlow's kernel for dW corrupts memory there: a twin would run it, so there is none."""
+    made = layer(2, 1, strides=(2, 3, 2)[: len(shape) - 2], padding=padding, dtype="float64")
+    check_backward(made, RNG.standard_normal(shape))
+    graph = tf.function(lambda x, dy: tf.gradients(made(x), made.trainable_weights, dy))
+    x = tf.ones(shape, "float64")
+    for op in graph.get_concrete_function(x, made(x)).graph.get_operations():
+        if "BackpropFilter" in op.type:
+            assert set(op.get_attr("strides")) == {1}
+
+
 @pytest.mark.parametrize("layer", [Conv1D, Conv2D, Conv3D])
 def test_signature(layer):
     check_signature(layer, getattr(keras.layers, layer.__name__))
