@@ -10,6 +10,7 @@ import math
 import numbers
 
 import keras
+import tensorflow as tf
 
 KNOBS = {
     "initializer": keras.initializers,
@@ -35,6 +36,11 @@ def check_number(expected="a finite number", valid=math.isfinite, **arguments):
         number = isinstance(value, numbers.Real) and not isinstance(value, bool)
         if not number or not valid(value):
             raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+
+
+def shape_of(x):
+    """The shape of a tensor; where it is known, without an operation, 10 µs of an eager call."""
+    return x.shape if x.shape.is_fully_defined() else tf.shape(x)
 
 
 def broadcasts(shape, to):

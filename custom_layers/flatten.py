@@ -15,7 +15,7 @@ import math
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
+from custom_layers.base import Layer, shape_of
 from custom_layers.gradients import with_backward
 from custom_layers.windows import standardize_data_format
 
@@ -27,11 +27,12 @@ def channels_last(rank):
 
 def flatten_forward(x, *, data_format="channels_last"):
     """x (B, ...) -> y (B, N)."""
-    shape = tf.shape(x)
+    shape, size = shape_of(x), x.shape[1:].num_elements()
     if data_format == "channels_first" and x.shape.rank > 2:
         x = tf.transpose(x, channels_last(x.shape.rank))
     # Not -1, which an empty batch leaves undetermined.
-    return tf.reshape(x, (shape[0], tf.reduce_prod(shape[1:]))), (shape, x.shape.rank)
+    size = tf.reduce_prod(shape[1:]) if size is None else size
+    return tf.reshape(x, (shape[0], size)), (shape, x.shape.rank)
 
 
 def flatten_backward(dy, cache, *, data_format="channels_last"):
@@ -66,7 +67,9 @@ class Flatten(Layer):
                 inputs = tf.sparse.transpose(inputs, channels_last(rank))
             shape = tf.cast(inputs.dense_shape, tf.int64)
             return tf.sparse.reshape(inputs, tf.stack([shape[0], tf.reduce_prod(shape[1:])]))
-        return tf.ensure_shape(flatten(inputs, data_format=self.data_format), size)
+        y = flatten(inputs, data_format=self.data_format)
+        y.set_shape(size)
+        return y
 
     def compute_output_shape(self, input_shape):
         batch, *sizes = input_shape

@@ -27,7 +27,7 @@ import keras
 import tensorflow as tf
 
 from custom_layers import windows
-from custom_layers.base import Layer, check_mask
+from custom_layers.base import Layer, check_mask, shape_of
 from custom_layers.gradients import with_backward
 
 
@@ -40,7 +40,7 @@ def total_forward(x, mask, *, axes):
     """x of any shape, mask (bool, broadcasts to x) or None -> y, with the axes kept as 1."""
     part = x if mask is None else tf.where(mask, x, tf.zeros((), x.dtype))
     return tf.cast(tf.reduce_sum(tf.cast(part, _wide(x.dtype)), axes, keepdims=True), x.dtype), (
-        tf.shape(x),
+        shape_of(x),
         mask,
     )
 
@@ -57,18 +57,19 @@ total = with_backward(total_forward, total_backward)
 def mean_forward(x, mask, *, axes):
     """As `total`, divided by the number of places that take part."""
     dtype = x.dtype if x.dtype.is_floating else tf.float32
-    y, _ = total_forward(tf.cast(x, _wide(dtype)), mask, axes=axes)
+    shape, wide = shape_of(x), tf.cast(x, _wide(dtype))
     if mask is None:
-        sizes = [tf.shape(x)[i] if x.shape[i] is None else x.shape[i] for i in axes]
-        count = tf.cast(math.prod(sizes), y.dtype)
-    else:
-        count = tf.reduce_sum(tf.cast(mask, y.dtype), axes, keepdims=True)
-    return tf.cast(y / count, dtype), (tf.shape(x), mask, count)
+        count = math.prod(shape[i] if x.shape[i] is None else x.shape[i] for i in axes)
+        return tf.cast(tf.reduce_mean(wide, axes, keepdims=True), dtype), (shape, mask, count)
+    y, _ = total_forward(wide, mask, axes=axes)
+    count = tf.reduce_sum(tf.cast(mask, y.dtype), axes, keepdims=True)
+    return tf.cast(y / count, dtype), (shape, mask, count)
 
 
 def mean_backward(dy, cache, *, axes):
     shape, mask, count = cache
-    share = tf.cast(tf.cast(dy, count.dtype) / count, dy.dtype)
+    wide = _wide(dy.dtype)
+    share = tf.cast(tf.cast(dy, wide) / tf.cast(count, wide), dy.dtype)
     return total_backward(share, (shape, mask), axes=axes)
 
 

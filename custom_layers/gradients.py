@@ -20,6 +20,7 @@ import contextlib
 import functools
 
 import tensorflow as tf
+from tensorflow.python.eager.record import could_possibly_record
 
 _by_autodiff = False
 
@@ -44,12 +45,15 @@ def compiled_by_xla():
     return tf.__internal__.get_enclosing_xla_context() is not None
 
 
-def _compile(function):
-    """`function` compiled by XLA. What is differentiated is the function itself, uncompiled.
+@functools.lru_cache
+def compiled(function, **options):
+    """`function(*tensors, **options)`, compiled by XLA inside of the surrounding graph.
 
-    TensorFlow cannot differentiate a compiled loop: what it would keep of each step may not leave
-    the compiled part. Here that matters for second derivatives only.
+    For loops over small tensors, whose time goes into starting operations; each shape is compiled
+    anew. What is differentiated is the function itself, uncompiled: TensorFlow cannot differentiate
+    a compiled loop, as what it would keep of each step may not leave the compiled part.
     """
+    function = functools.partial(function, **options)
     fast = tf.function(function, jit_compile=True)
 
     def call(*arguments):
@@ -89,18 +93,12 @@ def with_backward(forward, backward):
             gradient need not be wrapped in a tuple.
 
     Returns:
-        A function `(*tensors, **options) -> y` with the attributes `forward` and `backward`. With
-        `compile=True`, XLA compiles both inside of the surrounding graph, anew for each shape: the
-        same formula, for loops over small tensors, whose time goes into starting operations.
-        Eager calls ignore it.
+        A function `(*tensors, **options) -> y` with the attributes `forward` and `backward`.
     """
 
-    def join(given, count, compile, options):
+    def join(given, count, options):
         """The function of the tensors at the places `given` of `count`, None at the others."""
-        ahead = functools.partial(forward, **dict(options))
-        back = functools.partial(backward, **dict(options))
-        if compile:
-            ahead, back = _compile(ahead), _compile(back)
+        options = dict(options)
 
         # tf.custom_gradient accepts neither None nor, in graph mode, keyword arguments.
         @tf.custom_gradient
@@ -108,11 +106,11 @@ def with_backward(forward, backward):
             arguments = [None] * count
             for i, tensor in zip(given, present, strict=True):
                 arguments[i] = tensor
-            y, cache = ahead(*arguments)
+            y, cache = forward(*arguments, **options)
 
             def gradient(*dy):
                 dy = dy if isinstance(y, tuple) else dy[0]
-                gradients = back(dy, cache)
+                gradients = backward(dy, cache, **options)
                 if not isinstance(gradients, (tuple, list)):
                     gradients = (gradients,)
                 return [gradients[i] for i in given]
@@ -124,12 +122,11 @@ def with_backward(forward, backward):
     # To decorate takes a third of what tf.custom_gradient adds to an eager call (20 of 55 µs).
     join_once = functools.lru_cache(join)
 
-    def function(*tensors, compile=False, **options):
-        if _by_autodiff:
-            return forward(*tensors, **options)[0]
+    def function(*tensors, **options):
+        if _by_autodiff or (tf.executing_eagerly() and not could_possibly_record()):
+            return forward(*tensors, **options)[0]  # nobody asks for a gradient
         given = tuple(i for i, tensor in enumerate(tensors) if tensor is not None)
-        compile = compile and not tf.executing_eagerly()
-        how = given, len(tensors), compile, tuple(options.items())
+        how = given, len(tensors), tuple(options.items())
         try:
             call = join_once(*how)
         except TypeError:  # an option that is no key: a list, a tensor

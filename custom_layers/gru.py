@@ -28,13 +28,14 @@ Translation, EMNLP 2014; reset_after=True, the default, is cuDNN's.
 import keras
 import tensorflow as tf
 
-from custom_layers.gradients import with_backward
 from custom_layers.recurrence import (
+    apart,
     before,
+    blocks,
     hold,
     keep,
+    over_time,
     product,
-    product_dkernel,
     product_dx,
     pull_back,
     scan,
@@ -52,9 +53,9 @@ def halves(tensor, drop):
 
 
 def gru_step(a, h, kernel, bias, drop, reset_after, activation, recurrent_activation):
-    """One step: a (B, 3H), h (B, H) -> h, and what is kept: z, r, g and with reset_after p_g."""
+    """One step: a, 3 of (B, H), h (B, H) -> h, and what is kept: z, r, g, with reset_after p_g."""
     σ, φ = recurrent_activation, activation
-    a_z, a_r, a_g = tf.split(a, 3, 1)
+    a_z, a_r, a_g = a
     if reset_after:
         p_z, p_r, p_g = tf.split(product(h, kernel, drop, bias), 3, 1)
     else:
@@ -67,33 +68,35 @@ def gru_step(a, h, kernel, bias, drop, reset_after, activation, recurrent_activa
     return h, tf.concat([kept_z, kept_r, kept_g] + ([p_g] if reset_after else []), 1)
 
 
-def gru_forward(a, h, kernel, bias, mask, drop, **options):
-    """a (T, B, 3H), h (B, H), U (H, 3H), mask (T, B, 1), drop (3, B, H) -> h (T, B, H)."""
+def gru_forward(a, kernel, h, mask, drop, bias, *, training, **options):
+    """a (T, B, 3H), U (H, 3H), h (B, H), mask (T, B, 1), drop (3, B, H), b' -> h (T, B, H)."""
 
     def step(states, a, mask):
-        h, kept = gru_step(a, *states, kernel, bias, drop, **options)
+        h, kept = gru_step(blocks(a, 3), *states, kernel, bias, drop, **options)
         h = hold(mask, h, states[0])
         return (h,), (h, kept)
 
-    width = (4 if options["reset_after"] else 3) * h.shape[1]
-    _, (hs, kept) = scan(step, (h,), (a, mask), (h.shape[1], width))
+    widths = h.shape[1], (3 + options["reset_after"]) * h.shape[1]
+    _, (hs, kept) = scan(step, (h,), (apart(a, 3), mask), widths, in_place=not training)
     return hs, (kept, hs, h, kernel, mask, drop)
 
 
 def gru_backward(dhs, cache, *, reset_after, activation, recurrent_activation):
     σ, φ = recurrent_activation, activation
     kept, hs, h_start, kernel, mask, drop = cache
-    gates, candidate = halves(kernel, drop)
+    count = 3 + reset_after
+    transposed = tf.transpose(kernel)
+    gates, candidate = ((tf.transpose(k), d) for k, d in halves(kernel, drop))
 
     def step(states, dh_t, kept, h, mask):
         dh = states[0] + dh_t
-        kept_z, kept_r, kept_g, *p_g = tf.split(kept, 3 + reset_after, 1)
+        kept_z, kept_r, kept_g, *p_g = blocks(kept, count)
         z, r, g = value(σ, kept_z), value(σ, kept_r), value(φ, kept_g)
         da_z = pull_back(σ, kept_z, dh * (h - g))
         da_g = pull_back(φ, kept_g, dh * (1 - z))
         if reset_after:
             da_r = pull_back(σ, kept_r, da_g * p_g[0])
-            dh_before = dh * z + product_dx(tf.concat([da_z, da_r, da_g * r], 1), kernel, drop)
+            dh_before = dh * z + product_dx(tf.concat([da_z, da_r, da_g * r], 1), transposed, drop)
         else:
             ds = product_dx(da_g, *candidate)
             da_r = pull_back(σ, kept_r, ds * h)
@@ -102,21 +105,17 @@ def gru_backward(dhs, cache, *, reset_after, activation, recurrent_activation):
         return (hold(mask, dh_before, dh),), (hold(mask, da, tf.zeros_like(da)),)
 
     h_before, start = before(h_start, hs), (tf.zeros_like(h_start),)
-    sequences, width = (dhs, kept, h_before, mask), 3 * h_start.shape[1]
+    sequences, width = (dhs, apart(kept, count), h_before, mask), 3 * h_start.shape[1]
     (dh,), (da,) = scan(step, start, sequences, (width,), reverse=True)
-    r = value(σ, tf.split(kept, 3 + reset_after, 2)[1])
+    r = value(σ, tf.split(kept, count, 2)[1])
     (da_zr, drop_zr), (da_g, drop_g) = halves(da, drop)
-    if reset_after:
-        dp = tf.concat([da_zr, da_g * r], 2)
-        return da, dh, product_dkernel(dp, h_before, drop), tf.reduce_sum(dp, (0, 1)), None, None
-    dkernels = (
-        product_dkernel(da_zr, h_before, drop_zr),
-        product_dkernel(da_g, r * h_before, drop_g),
-    )
-    return da, dh, tf.concat(dkernels, 1), None, None, None
+    if not reset_after:
+        return da, [(da_zr, h_before, drop_zr), (da_g, r * h_before, drop_g)], dh, None, None, None
+    dp = tf.concat([da_zr, da_g * r], 2)
+    return da, [(dp, h_before, drop)], dh, None, None, tf.reduce_sum(dp, (0, 1))
 
 
-gru = with_backward(gru_forward, gru_backward)
+gru = over_time(gru_forward, gru_backward)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
@@ -128,6 +127,7 @@ class GRUCell(RecurrentCell):
     """
 
     gates = 3
+    loop = staticmethod(gru)
 
     def __init__(
         self,
@@ -168,20 +168,17 @@ class GRUCell(RecurrentCell):
         bias = super().input_bias()
         return bias[0] if self.reset_after and bias is not None else bias
 
-    def rest(self):
-        bias = tf.convert_to_tensor(self.bias)[1] if self.reset_after and self.use_bias else None
-        return tf.convert_to_tensor(self.recurrent_kernel), bias
+    def more_biases(self):
+        known = self.reset_after and self.use_bias
+        return (tf.convert_to_tensor(self.bias)[1] if known else None,)
 
     def options(self):
         names = ("reset_after", "activation", "recurrent_activation")
         return {name: getattr(self, name) for name in names}
 
     def step(self, a, states, drop):
-        return [gru_step(a, *states, *self.rest(), drop, **self.options())[0]]
-
-    def recur(self, a, states, mask, drop, compile):
-        hs = gru(a, *states, *self.rest(), mask, drop, compile=compile, **self.options())
-        return hs, [hs[-1]]
+        kernel, a = tf.convert_to_tensor(self.recurrent_kernel), tf.split(a, 3, 1)
+        return [gru_step(a, *states, kernel, *self.more_biases(), drop, **self.options())[0]]
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")

@@ -28,14 +28,13 @@ Gers, Schmidhuber & Cummins, 2000, whose bias starts at 1 (Jozefowicz et al., 20
 import keras
 import tensorflow as tf
 
-from custom_layers.gradients import with_backward
 from custom_layers.recurrence import (
     before,
     hold,
     keep,
     keep_blocks,
+    over_time,
     product,
-    product_dkernel,
     product_dx,
     pull_back,
     pull_back_blocks,
@@ -60,8 +59,8 @@ def lstm_step(a, h, c, kernel, drop, activation, recurrent_activation):
     return h, c, gates
 
 
-def lstm_forward(a, h, c, kernel, mask, drop, *, activation, recurrent_activation):
-    """a (T, B, 4H), h and c (B, H), U (H, 4H), mask (T, B, 1), drop (4, B, H) -> h (T, B, H), c_T.
+def lstm_forward(a, kernel, h, c, mask, drop, *, activation, recurrent_activation, training):
+    """a (T, B, 4H), U (H, 4H), h and c (B, H), mask (T, B, 1), drop (4, B, H) -> h (T, B, H), c_T.
 
     `mask` and `drop`, the dropout masks of h, may be None.
     """
@@ -71,8 +70,8 @@ def lstm_forward(a, h, c, kernel, mask, drop, *, activation, recurrent_activatio
         h, c = hold(mask, h, states[0]), hold(mask, c, states[1])
         return (h, c), (h, c, gates)
 
-    units = h.shape[1]
-    (_, c_last), (hs, cs, gates) = scan(step, (h, c), (a, mask), (units, units, 4 * units))
+    widths = (h.shape[1], h.shape[1], 4 * h.shape[1])
+    (_, c_last), (hs, cs, gates) = scan(step, (h, c), (a, mask), widths, in_place=not training)
     return (hs, c_last), (gates, hs, cs, h, c, kernel, mask, drop)
 
 
@@ -80,6 +79,7 @@ def lstm_backward(dy, cache, *, activation, recurrent_activation):
     σ, φ = recurrent_activation, activation
     dhs, dc_last = dy
     gates, hs, cs, h_start, c_start, kernel, mask, drop = cache
+    transposed = tf.transpose(kernel)
     i, _, g, _ = gate_values(gates, σ, φ)
     kept_c = keep(φ, cs)
     # [di, df, dg, do] = [dc, dc, dc, dh] ∘ factors: with these made outside of the loop, XLA on a
@@ -93,7 +93,7 @@ def lstm_backward(dy, cache, *, activation, recurrent_activation):
         dc = dc_next + pull_back(φ, kept_c, dh * o)
         da = pull_back_blocks((σ, σ, φ, σ), gates, tf.concat([dc, dc, dc, dh], 1) * factors)
         da = hold(mask, da, tf.zeros_like(da))
-        dh_before = hold(mask, product_dx(da, kernel, drop), dh)
+        dh_before = hold(mask, product_dx(da, transposed, drop), dh)
         dc_before = hold(mask, dc * f, dc_next)
         return (dh_before, dc_before), (da,)
 
@@ -104,10 +104,10 @@ def lstm_backward(dy, cache, *, activation, recurrent_activation):
         (gates.shape[-1],),
         reverse=True,
     )
-    return da, dh, dc, product_dkernel(da, before(h_start, hs), drop), None, None
+    return da, [(da, before(h_start, hs), drop)], dh, dc, None, None
 
 
-lstm = with_backward(lstm_forward, lstm_backward)
+lstm = over_time(lstm_forward, lstm_backward)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
@@ -121,6 +121,7 @@ class LSTMCell(RecurrentCell):
 
     gates = 4
     state_count = 2
+    loop = staticmethod(lstm)
 
     def __init__(
         self,
@@ -160,7 +161,7 @@ class LSTMCell(RecurrentCell):
         initializer = forget_bias_one if self.unit_forget_bias else self.bias_initializer
         self.add_weights(input_shape[-1], (4 * self.units,), initializer)
 
-    def functions(self):
+    def options(self):
         return {
             "activation": self.activation,
             "recurrent_activation": self.recurrent_activation,
@@ -168,12 +169,7 @@ class LSTMCell(RecurrentCell):
 
     def step(self, a, states, drop):
         kernel = tf.convert_to_tensor(self.recurrent_kernel)
-        return list(lstm_step(a, *states, kernel, drop, **self.functions())[:2])
-
-    def recur(self, a, states, mask, drop, compile):
-        kernel = tf.convert_to_tensor(self.recurrent_kernel)
-        hs, c = lstm(a, *states, kernel, mask, drop, compile=compile, **self.functions())
-        return hs, [hs[-1], c]
+        return list(lstm_step(a, *states, kernel, drop, **self.options())[:2])
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")

@@ -19,13 +19,13 @@ from custom_layers.recurrence import project
 class RecurrentCell(Layer, DropoutRNNCell):
     """One step of a recurrent layer: weights, dropout masks, and a = x W + b.
 
-    A subclass has `gates`, the number of blocks of `units` columns in its kernels, and
-    `step(a, states, drop) -> states`, and for all steps at once
-    `recur(a, states, mask, drop, compile) -> outputs, states`.
+    A subclass has `gates`, the number of blocks of `units` columns in its kernels, its `options()`,
+    `step(a, states, drop) -> states`, and for all steps at once its `loop`, made by `over_time`.
     """
 
     gates = 1
     state_count = 1
+    loop = None
 
     def __init__(self, units, activation, use_bias, dropout, recurrent_dropout, seed, **kwargs):
         if not isinstance(units, int) or units <= 0:
@@ -65,8 +65,8 @@ class RecurrentCell(Layer, DropoutRNNCell):
             knobs = {**self.knobs("bias"), "initializer": bias_initializer}
             self.bias = self.add_weight(name="bias", shape=bias_shape, **knobs)
 
-    def project(self, x, h, training):
-        """x (..., B, I) -> a (..., B, G H), and the dropout masks of the state h, or None.
+    def drop_input(self, x, h, training):
+        """x (..., B, I) after dropout, and the masks that the gates need: of x, of the state h.
 
         The masks stay the same until `reset_dropout_mask()`: for all steps of a sequence.
         """
@@ -78,9 +78,18 @@ class RecurrentCell(Layer, DropoutRNNCell):
         )
         if drop is not None and drop.shape[0] == 1:  # all gates see the same input
             x, drop = x * drop[0], None
-        return project(
-            x, tf.convert_to_tensor(self.kernel), self.input_bias(), drop
-        ), recurrent_drop
+        return x, drop, recurrent_drop
+
+    def recur(self, x, states, mask, training):
+        """x (T, B, I), states (B, H), mask (T, B, 1) or None -> y (T, B, H), the last states."""
+        x, drop_x, drop = self.drop_input(tf.cast(x, self.compute_dtype), states[0], training)
+        kernel, recurrent_kernel = map(tf.convert_to_tensor, (self.kernel, self.recurrent_kernel))
+        others = (recurrent_kernel, *states, mask, drop, *self.more_biases())
+        y = self.loop(
+            x, kernel, self.input_bias(), drop_x, *others, training=bool(training), **self.options()
+        )
+        y, *more = y if isinstance(y, tuple) else (y,)
+        return y, [y[-1], *more]
 
     def check(self, inputs, states):
         """Raise a ValueError unless inputs (B, ..., I) and states fit weights and each other."""
@@ -102,12 +111,16 @@ class RecurrentCell(Layer, DropoutRNNCell):
     def input_bias(self):
         return None if self.bias is None else tf.convert_to_tensor(self.bias)
 
+    def more_biases(self):
+        return ()
+
     def call(self, inputs, states, training=False):
         nested = isinstance(states, (list, tuple))
         states = list(states) if nested else [states]
         self.check(inputs, states)
         inputs = tf.cast(inputs, self.compute_dtype)
-        a, drop = self.project(inputs, states[0], training)
+        inputs, drop_x, drop = self.drop_input(inputs, states[0], training)
+        a = project(inputs, tf.convert_to_tensor(self.kernel), self.input_bias(), drop_x)
         states = self.step(a, states, drop)
         return states[0], states if nested else states[0]
 

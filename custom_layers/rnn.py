@@ -153,15 +153,8 @@ class RNN(Layer):
 
     def _recur(self, x, states, mask, training):
         """x (T, B, ...) -> y (T, B, H), the same in the order of time, and the last states."""
-        cell = self.cell
-        if isinstance(cell, RecurrentCell):
-            x = tf.cast(x, cell.compute_dtype)
-            a, drop = cell.project(x, states[0], training)
-            # Compiled, a loop is several times faster, but each new shape takes a second to
-            # compile, and a compiled graph cannot be served everywhere: so in training, and where
-            # the number of steps is known.
-            fast = bool(training) and x.shape[0] is not None
-            return cell.recur(a, states, mask, drop, compile=fast)
+        if isinstance(self.cell, RecurrentCell):
+            return self.cell.recur(x, states, mask, training)
         return self._any_cell(x, states, mask, training)
 
     def _any_cell(self, x, states, mask, training):

@@ -18,13 +18,12 @@ Elman, Finding Structure in Time, Cognitive Science 1990.
 import keras
 import tensorflow as tf
 
-from custom_layers.gradients import with_backward
 from custom_layers.recurrence import (
     SLOPES,
     before,
     hold,
+    over_time,
     product,
-    product_dkernel,
     product_dx,
     pull_back,
     scan,
@@ -33,8 +32,8 @@ from custom_layers.recurrent_cell import RecurrentCell
 from custom_layers.rnn import Recurrent
 
 
-def simple_rnn_forward(a, h, kernel, mask, drop, *, activation):
-    """a (T, B, H), h (B, H), U (H, H), mask (T, B, 1), drop (1, B, H) -> h (T, B, H).
+def simple_rnn_forward(a, kernel, h, mask, drop, *, activation, training):
+    """a (T, B, H), U (H, H), h (B, H), mask (T, B, 1), drop (1, B, H) -> h (T, B, H).
 
     `mask` and `drop`, the dropout mask of h, may be None.
     """
@@ -45,25 +44,27 @@ def simple_rnn_forward(a, h, kernel, mask, drop, *, activation):
         h = hold(mask, activation(z), states[0])
         return (h,), (h, z)[:kept]
 
-    _, sequences = scan(step, (h,), (a, mask), (h.shape[1],) * kept)
+    widths = (h.shape[1],) * kept
+    _, sequences = scan(step, (h,), (a, mask), widths, in_place=not training)
     return sequences[0], (sequences[0], sequences[-1], h, kernel, mask, drop)
 
 
 def simple_rnn_backward(dhs, cache, *, activation):
     hs, kept, h_start, kernel, mask, drop = cache
+    transposed = tf.transpose(kernel)
 
     def step(states, dh_t, kept, mask):
         dh = states[0] + dh_t
         da = pull_back(activation, kept, dh)
         da = hold(mask, da, tf.zeros_like(da))
-        return (hold(mask, product_dx(da, kernel, drop), dh),), (da,)
+        return (hold(mask, product_dx(da, transposed, drop), dh),), (da,)
 
     start, width = (tf.zeros_like(h_start),), hs.shape[-1]
     (dh,), (da,) = scan(step, start, (dhs, kept, mask), (width,), reverse=True)
-    return da, dh, product_dkernel(da, before(h_start, hs), drop), None, None
+    return da, [(da, before(h_start, hs), drop)], dh, None, None
 
 
-simple_rnn = with_backward(simple_rnn_forward, simple_rnn_backward)
+simple_rnn = over_time(simple_rnn_forward, simple_rnn_backward)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
@@ -74,6 +75,8 @@ class SimpleRNNCell(RecurrentCell):
     `recurrent_kernel (units, units)` and `bias (units,)`. Arguments are those of
     `keras.layers.SimpleRNNCell`.
     """
+
+    loop = staticmethod(simple_rnn)
 
     def __init__(
         self,
@@ -101,15 +104,12 @@ class SimpleRNNCell(RecurrentCell):
         )
         self.set_knobs("bias", bias_initializer, bias_regularizer, bias_constraint)
 
+    def options(self):
+        return {"activation": self.activation}
+
     def step(self, a, states, drop):
         kernel = tf.convert_to_tensor(self.recurrent_kernel)
         return [self.activation(a + product(states[0], kernel, drop))]
-
-    def recur(self, a, states, mask, drop, compile):
-        kernel = tf.convert_to_tensor(self.recurrent_kernel)
-        options = {"activation": self.activation, "compile": compile}
-        hs = simple_rnn(a, *states, kernel, mask, drop, **options)
-        return hs, [hs[-1]]
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")

@@ -1,12 +1,10 @@
 """with_backward: None tensors, tuples of outputs, options, second order, eager and graph."""
 
-import functools
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from custom_layers.gradients import autodiff, with_backward
+from custom_layers.gradients import autodiff, compiled, with_backward
 
 
 def power_forward(x, scale, *, exponent):
@@ -26,20 +24,20 @@ power = with_backward(power_forward, power_backward)
 X = tf.constant([1.0, 2.0, 3.0])
 
 
-def first_and_second(scale, compile=False):
+def first_and_second(scale):
     with tf.GradientTape() as outer:
         outer.watch(X)
         with tf.GradientTape() as inner:
             inner.watch(X)
-            y = power(X, scale, exponent=3.0, compile=compile)
+            y = power(X, scale, exponent=3.0)
         first = inner.gradient(y, X)
     return first, outer.gradient(first, X)
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla", "compile"])
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
 @pytest.mark.parametrize("scale", [None, 2.0])
 def test_first_and_second_order(mode, scale):
-    run = functools.partial(first_and_second, compile=mode == "compile")
+    run = first_and_second
     if mode != "eager":
         run = tf.function(run, jit_compile=mode == "xla")
     scale = None if scale is None else tf.constant(scale)
@@ -79,23 +77,31 @@ def test_name_and_parts():
     assert power.backward is power_backward
 
 
-def total_forward(x):
-    """The running sum of x, and its backward, as loops."""
+def running_sum(x):
     loop = tf.while_loop(
         lambda i, *_: i < 3,
         lambda i, s, y: (i + 1, s + x[i], y.write(i, s + x[i])),
         (0, tf.zeros(()), tf.TensorArray(tf.float32, 3, element_shape=())),
     )
-    return loop[2].stack() ** 2, (loop[2].stack(), None)
-
-
-def total_backward(dy, cache):
-    return total_forward(2 * dy[::-1] * cache[0][::-1])[1][0][::-1]
+    return loop[2].stack(), None
 
 
 def test_a_compiled_loop_has_two_derivatives():
     """TensorFlow alone cannot differentiate a compiled loop."""
-    total = with_backward(total_forward, total_backward)
+
+    def total(x, compile):
+        """The squares of the running sums of x."""
+        run = compiled(running_sum) if compile else running_sum
+
+        def forward(x):
+            sums, nothing = run(x)
+            assert nothing is None
+            return sums**2, sums
+
+        def backward(dy, sums):
+            return run(2 * dy[::-1] * sums[::-1])[0][::-1]
+
+        return with_backward(forward, backward)(x)
 
     @tf.function
     def run(x, compile):
@@ -103,15 +109,15 @@ def test_a_compiled_loop_has_two_derivatives():
             outer.watch(x)
             with tf.GradientTape() as inner:
                 inner.watch(x)
-                y = tf.reduce_sum(tf.sin(total(x, compile=compile)))
+                y = tf.reduce_sum(tf.sin(total(x, compile)))
             slope = inner.gradient(y, x)
             curve = tf.reduce_sum(slope**2)
         return y, slope, outer.gradient(curve, x)
 
     for a, b in zip(run(X, True), run(X, False), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
-    compiled = run.get_concrete_function(X, True).graph.as_graph_def().library.function
-    assert sum("_XlaMustCompile" in f.attr for f in compiled) >= 2
+    functions = run.get_concrete_function(X, True).graph.as_graph_def().library.function
+    assert any("_XlaMustCompile" in f.attr for f in functions)
 
     with tf.GradientTape() as outer:  # a tape around the graph
         outer.watch(X)

@@ -8,7 +8,9 @@ import tensorflow as tf
 from custom_layers.checks import assert_near, check_backward
 from custom_layers.recurrence import (
     SLOPES,
+    apart,
     before,
+    blocks,
     hold,
     keep,
     keep_blocks,
@@ -27,7 +29,8 @@ RNG = np.random.default_rng(0)
 
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_scan_is_a_running_sum(mode, reverse):
+@pytest.mark.parametrize("in_place", [False, True])
+def test_scan_is_a_running_sum(mode, reverse, in_place):
     x = tf.constant(RNG.standard_normal((5, 2, 3)))
 
     def run(x):
@@ -35,7 +38,7 @@ def test_scan_is_a_running_sum(mode, reverse):
             assert nothing is None
             return (states[0] + x,), (states[0] + x, 2 * x)
 
-        return scan(step, (tf.zeros_like(x[0]),), (x, None), (3, 3), reverse)
+        return scan(step, (tf.zeros_like(x[0]),), (x, None), (3, 3), reverse, in_place)
 
     if mode != "eager":
         run = tf.function(run, jit_compile=mode == "xla")
@@ -110,6 +113,24 @@ def test_known_slopes():
     assert keep(tf.sin, 3.0) == 3.0
 
 
+@pytest.mark.parametrize("mode", ["graph", "xla"])
+def test_blocks_of_the_gates(mode):
+    x = tf.constant(RNG.standard_normal((5, 2, 6)))
+
+    def run(x):
+        parts = apart(x, 3)
+        assert len(parts) == (3 if mode == "xla" else 1)
+
+        def step(states, x):
+            a, b, c = blocks(x, 3)
+            return states, (tf.concat([c, a, b], 1),)
+
+        return scan(step, (x[0],), (parts,), (6,))[1][0]
+
+    y = tf.function(run, jit_compile=mode == "xla")(x)
+    assert_near("blocks", y, tf.roll(x, 2, 2))
+
+
 @pytest.mark.parametrize("gates", [None, 1, 3])
 @pytest.mark.parametrize("shape", [(2, 4), (5, 2, 4), (0, 2, 4)], ids=str)
 def test_products(shape, gates):
@@ -121,7 +142,7 @@ def test_products(shape, gates):
         y = product(x, kernel, drop)
     da = tf.constant(RNG.standard_normal(y.shape))
     dx, dkernel = tape.gradient(y, [x, kernel], da)
-    assert_near("dx", product_dx(da, kernel, drop), dx)
+    assert_near("dx", product_dx(da, tf.transpose(kernel), drop), dx)
     assert_near("dkernel", product_dkernel(da, x, drop), dkernel)
 
 
