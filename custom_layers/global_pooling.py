@@ -89,10 +89,10 @@ def peak_forward(x, mask, *, axes):
 
 def peak_backward(dy, cache, *, axes):
     x, y, mask = cache
-    hits = x == y if mask is None else (x == y) & mask
-    count = tf.reduce_sum(tf.cast(hits, _wide(dy.dtype)), axes, keepdims=True)
+    hits = tf.cast(x == y if mask is None else (x == y) & mask, _wide(dy.dtype))
+    count = tf.reduce_sum(hits, axes, keepdims=True)
     share = dy / tf.cast(tf.maximum(count, 1), dy.dtype)
-    return tf.where(hits, share, tf.zeros((), dy.dtype)), None
+    return tf.cast(hits, dy.dtype) * share, None  # tf.where makes a step take a quarter longer
 
 
 peak = with_backward(peak_forward, peak_backward)

@@ -10,23 +10,24 @@ Cells outside of x take no part. Backward, given dy = dL/dy:
     maximum     dx[q] = Σ dy[p]             over the windows p whose first maximum is at q
     average     dx[q] = Σ dy[p] / N[p]      over the windows p that hold q
 
-A maximum that occurs twice in a window sends its gradient to the first place, in row order (XLA, in
-padded and overlapping windows of more than 32 cells, may choose another one). Which place that is
-does not change with x, but at ties: the second derivative picks with the same places,
-
-    ddy[p] = ddx[q]       q: the place of the first maximum of p
+A maximum that occurs twice sends its gradient to the first place, in row order (XLA, in padded and
+overlapping windows of more than 32 cells, may choose another one). Which place that is changes with
+x at ties only, so the second derivative is ddy[p] = ddx[q], q: the place of the first maximum of p.
 
 In three dimensions both are taken over height and width first, then over the depth: a maximum of
 maxima, an average of averages (N is a product). TensorFlow's 3D kernels do not know every dtype.
 
 TensorFlow's maximum passes over NaN and makes -3e38 of an x of nothing else. Here a NaN makes the y
 of its window NaN (or inf, where the window holds an inf): the average tells of it. To ask costs one
-more pass over x, a quarter of a training step.
+more pass over x.
 
 LeCun et al., Gradient-based learning applied to document recognition, Proc. IEEE 1998 (average);
 Riesenhuber & Poggio, Hierarchical models of object recognition in cortex, Nature Neuroscience 1999
 (maximum).
 """
+
+import functools
+import math
 
 import keras
 import tensorflow as tf
@@ -38,11 +39,7 @@ from custom_layers.windows import at_taps, from_taps
 
 
 def _attributes(window, strides, padding):
-    return {
-        "ksize": [1, *window, 1],
-        "strides": [1, *strides, 1],
-        "padding": padding.upper(),
-    }
+    return {"ksize": [1, *window, 1], "strides": [1, *strides, 1], "padding": padding.upper()}
 
 
 def unpool_forward(dy, x, y, **how):
@@ -78,24 +75,20 @@ def _first_maximum(x, **how):
     return y, place
 
 
+def _remembers(x, window):
+    """Whether `maximum` keeps the places of the maxima, as it should under XLA, whose own backward
+    takes 20 times as long on a CPU. Else TensorFlow's kernels are the fastest.
+    """
+    return x.dtype.is_floating and math.prod(window) <= 32 and compiled_by_xla()
+
+
 def maximum_forward(x, **how):
     """x (B, H, W, C) -> y (B, H', W', C)."""
-    few = how["window"][0] * how["window"][1] <= 32
-    if x.dtype.is_floating and few and compiled_by_xla():
-        # On a CPU, XLA's own backward of a maximum takes 20 times as long as to remember the place.
-        # Without XLA, TensorFlow's kernels are the fastest.
+    if _remembers(x, how["window"]):
         y, place = _first_maximum(x, **how)
         return y, (place, windows.sizes_of(x))
     y = tf.raw_ops.MaxPool(input=x, **_attributes(**how))
-    if not x.dtype.is_floating:
-        return y, (x, y)
-
-    def with_nan():
-        hidden = tf.math.is_nan(tf.raw_ops.AvgPool(value=x, **_attributes(**how)))
-        return tf.where(hidden & (y < float("inf")), tf.constant(float("nan"), y.dtype), y)
-
-    # Σ x tells whether to look for NaN at all, for half the price of looking.
-    return tf.cond(tf.math.is_nan(tf.reduce_sum(x)), with_nan, lambda: y), (x, y)
+    return y, (x, y)
 
 
 def maximum_backward(dy, cache, **how):
@@ -109,6 +102,24 @@ def maximum_backward(dy, cache, **how):
 
 
 maximum = with_backward(maximum_forward, maximum_backward)
+
+
+def show_nan_forward(y, x, **how):
+    """The maxima y of x (B, n..., C), but NaN where the window of x holds one."""
+
+    def look():
+        hidden = tf.math.is_nan(pool(average, x, **how))
+        return tf.where(hidden & (y < float("inf")), tf.constant(float("nan"), y.dtype), y)
+
+    # Σ x tells whether to look for NaN at all, for half the price of looking.
+    return tf.cond(tf.math.is_nan(tf.reduce_sum(x)), look, lambda: y), None
+
+
+def show_nan_backward(dy, _, **how):
+    return dy, None
+
+
+show_nan = with_backward(show_nan_forward, show_nan_backward)
 
 
 def average_forward(x, **how):
@@ -130,15 +141,23 @@ def pool(reduce, x, window, strides, padding):
         return tf.squeeze(reduce(tf.expand_dims(x, 2), **how), 2)
     if len(window) == 2:
         return reduce(x, window=window, strides=strides, padding=padding)
-    depth, height, width = windows.sizes_of(x)
-    channels = x.shape[-1]
+    (depth, height, width), channels = windows.sizes_of(x), x.shape[-1]
     planes = tf.reshape(x, (-1, height, width, channels))
     planes = reduce(planes, window=window[1:], strides=strides[1:], padding=padding)
     height, width = windows.sizes_of(planes)
     columns = tf.reshape(planes, (-1, depth, height * width, channels))
-    how = {"window": (window[0], 1), "strides": (strides[0], 1), "padding": padding}
-    columns = reduce(columns, **how)
+    columns = reduce(columns, window=(window[0], 1), strides=(strides[0], 1), padding=padding)
     return tf.reshape(columns, (-1, windows.sizes_of(columns)[0], height, width, channels))
+
+
+def pool_maximum(x, **how):
+    """Maxima of x (B, n..., C), NaN where the window holds one."""
+    y = pool(maximum, x, **how)
+    look = x.dtype.is_floating and not _remembers(x, how["window"])
+    return show_nan(y, x, **how) if look else y
+
+
+pool_average = functools.partial(pool, average)
 
 
 class _Pooling(Layer):
@@ -152,8 +171,10 @@ class _Pooling(Layer):
         ValueError: an argument is of the wrong kind or size; the input is smaller than the window.
     """
 
-    def __init__(self, pool_size, strides, padding, data_format, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self, pool_size, strides=None, padding="valid", data_format=None, name=None, **kwargs
+    ):
+        super().__init__(name=name, **kwargs)
         self.pool_size = windows.standardize_tuple(pool_size, self.rank, "pool_size")
         strides = pool_size if strides is None else strides
         self.strides = windows.standardize_tuple(strides, self.rank, "strides")
@@ -165,7 +186,8 @@ class _Pooling(Layer):
     def call(self, inputs):
         self.compute_output_shape(inputs.shape)  # raises where no window fits
         x = windows.to_channels_last(inputs, self.data_format)
-        y = pool(type(self).reduce, x, self.pool_size, self.strides, self.padding)
+        how = {"strides": self.strides, "padding": self.padding}
+        y = type(self).reduce(x, window=self.pool_size, **how)
         return windows.from_channels_last(y, self.data_format)
 
     def compute_output_shape(self, input_shape):
@@ -177,59 +199,52 @@ class _Pooling(Layer):
 @keras.saving.register_keras_serializable(package="custom_layers")
 class MaxPooling1D(_Pooling):
     __doc__ = _Pooling.__doc__
-    rank, reduce = 1, staticmethod(maximum)
+    rank, reduce = 1, staticmethod(pool_maximum)
 
     def __init__(
         self, pool_size=2, strides=None, padding="valid", data_format=None, name=None, **kwargs
     ):
-        super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)
+        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class MaxPooling2D(_Pooling):
     __doc__ = _Pooling.__doc__
-    rank, reduce = 2, staticmethod(maximum)
+    rank, reduce = 2, staticmethod(pool_maximum)
 
     def __init__(
         self, pool_size=(2, 2), strides=None, padding="valid", data_format=None, name=None, **kwargs
     ):
-        super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)
+        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class MaxPooling3D(_Pooling):
     __doc__ = _Pooling.__doc__
-    rank, reduce = 3, staticmethod(maximum)
+    rank, reduce = 3, staticmethod(pool_maximum)
 
     # fmt: off
     def __init__(
         self, pool_size=(2, 2, 2), strides=None, padding="valid", data_format=None, name=None,
         **kwargs
     ):
-        super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)
+        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
     # fmt: on
 
 
-class _AveragePooling(_Pooling):
-    def __init__(
-        self, pool_size, strides=None, padding="valid", data_format=None, name=None, **kwargs
-    ):
-        super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)
+@keras.saving.register_keras_serializable(package="custom_layers")
+class AveragePooling1D(_Pooling):
+    __doc__ = _Pooling.__doc__
+    rank, reduce = 1, staticmethod(pool_average)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
-class AveragePooling1D(_AveragePooling):
+class AveragePooling2D(_Pooling):
     __doc__ = _Pooling.__doc__
-    rank, reduce = 1, staticmethod(average)
+    rank, reduce = 2, staticmethod(pool_average)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
-class AveragePooling2D(_AveragePooling):
+class AveragePooling3D(_Pooling):
     __doc__ = _Pooling.__doc__
-    rank, reduce = 2, staticmethod(average)
-
-
-@keras.saving.register_keras_serializable(package="custom_layers")
-class AveragePooling3D(_AveragePooling):
-    __doc__ = _Pooling.__doc__
-    rank, reduce = 3, staticmethod(average)
+    rank, reduce = 3, staticmethod(pool_average)
