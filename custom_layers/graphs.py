@@ -16,6 +16,8 @@ import typing
 import numpy as np
 import tensorflow as tf
 
+from custom_layers.base import check_positive
+
 
 def to_edges(graph):
     """The edges (E, 2) int32 and weights (E,) float32 of a graph.
@@ -201,14 +203,14 @@ def sample_neighbors(incoming, seeds, sizes, *, seed=None):
     return np.concatenate(nodes), edges.astype("int64"), incoming.rows[kept].astype("int64")
 
 
-def _padded(x, value):
-    """x (n, ...) with rows of `value` up to the next power of two."""
-    powers = tf.constant([2**i for i in range(31)], tf.int32)
-    more = powers[tf.searchsorted(powers, tf.shape(x)[:1])[0]] - tf.shape(x)[0]
+def _padded(x, value, least):
+    """x (n, ...) with rows of `value` up to `least`, or else to the next power of two."""
+    sizes = [least, *(2**i for i in range(31) if 2**i > least)]
+    more = tf.constant(sizes)[tf.searchsorted(sizes, tf.shape(x)[:1])[0]] - tf.shape(x)[0]
     return tf.pad(x, [[0, more]] + [[0, 0]] * (x.shape.rank - 1), constant_values=value)
 
 
-def pack(dataset, num_graphs, *, drop_remainder=False):
+def pack(dataset, num_graphs, *, drop_remainder=False, pad_to=(1, 1)):
     """Batch small graphs as a disjoint union: a few sizes only, so XLA compiles few times.
 
     Args:
@@ -218,6 +220,8 @@ def pack(dataset, num_graphs, *, drop_remainder=False):
             graph and has the same shape in all.
         num_graphs: G, how many in a batch.
         drop_remainder: whether a smaller last batch is dropped.
+        pad_to: (N, E) for the batches that fit in them. If nearly all do, nearly all have the same
+            shape, and less padding.
 
     Returns:
         A dataset of the same structure: "nodes" (N, F), "edges" (E, 2) and their companions with N
@@ -226,6 +230,10 @@ def pack(dataset, num_graphs, *, drop_remainder=False):
         of such a batch belong together: a `tf.distribute` strategy must not split it again, but
         take whole batches, `distribute_datasets_from_function` with one `pack` for each replica.
     """
+
+    if not isinstance(pad_to, (tuple, list)) or len(pad_to) != 2:
+        raise ValueError(f"`pad_to` must be two sizes, (N, E). Received: pad_to={pad_to!r}")
+    check_positive(**{"pad_to[0]": pad_to[0], "pad_to[1]": pad_to[1]})
 
     def flatten(features, *labels):
         rows = {}
@@ -240,9 +248,10 @@ def pack(dataset, num_graphs, *, drop_remainder=False):
         starts = tf.cast(nodes.row_starts(), edges.dtype)
         shifted = edges.values + tf.gather(starts, edges.value_rowids())[:, tf.newaxis]
         padding = tf.reduce_any(edges.values < 0, 1, keepdims=True)
-        flat = {name: _padded(x.values, 0) for name, x in rows.items() if name != "edges"}
-        flat["edges"] = _padded(tf.where(padding, tf.cast(-1, edges.dtype), shifted), -1)
-        flat["graph_ids"] = _padded(tf.cast(nodes.value_rowids(), tf.int32), -1)
+        least = {name: pad_to[name.startswith("edge")] for name in rows}
+        flat = {k: _padded(x.values, 0, least[k]) for k, x in rows.items() if k != "edges"}
+        flat["edges"] = _padded(tf.where(padding, tf.cast(-1, edges.dtype), shifted), -1, pad_to[1])
+        flat["graph_ids"] = _padded(tf.cast(nodes.value_rowids(), tf.int32), -1, pad_to[0])
         flat["num_nodes"] = tf.cast(nodes.row_lengths(), tf.int32)
         flat = {**features, **flat}
         return (flat, *labels) if labels else flat

@@ -64,7 +64,10 @@ def accuracies(graphs, labels, classes, train, test, settings):
         staircase=True,  # as in the paper, halved every 50 epochs
     )
     model.compile(
-        keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
+        keras.optimizers.Adam(rate),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        steps_per_execution=steps,  # `fit` takes as long around a step as the step does
     )
     return model.fit(
         training,

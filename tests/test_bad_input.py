@@ -23,6 +23,7 @@ from scripts.data.tables import load_table
 from scripts.data.texts import load_texts
 
 NODES = np.ones((3, 5), "float32")
+PACKABLE = tf.data.Dataset.from_tensors({"nodes": NODES})
 EDGES = np.array([[0, 1], [1, 2]], "int32")
 INDEX = graphs.incoming_edges(EDGES, 3)
 
@@ -227,7 +228,11 @@ FUNCTIONS = [
      r"`seeds` must be different nodes below 3. Received: \[0.5\]"),
     ("sizes", lambda: graphs.sample_neighbors(INDEX, [0], [2.5]), ValueError,
      r"`sizes` must be numbers of edges or None. Received: \[2.5\]"),
-    ("pack without edges", lambda: graphs.pack(tf.data.Dataset.from_tensors({"nodes": NODES}), 2),
+    ("pack to no size", lambda: graphs.pack(PACKABLE, 2, pad_to=(0, 8)),
+     ValueError, r"`pad_to\[0\]`, expected a positive integer. Received: pad_to\[0\]=0"),
+    ("pack to one size", lambda: graphs.pack(PACKABLE, 2, pad_to=(8,)),
+     ValueError, r"`pad_to` must be two sizes, \(N, E\). Received: pad_to=\(8,\)"),
+    ("pack without edges", lambda: graphs.pack(PACKABLE, 2),
      ValueError, r"pack needs `nodes` and `edges`. Received: \['nodes'\]"),
     ("convert a number", lambda: convert.to_custom(3), ValueError, "of type 'int'"),
 ]  # fmt: skip

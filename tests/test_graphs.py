@@ -186,6 +186,19 @@ def test_packed_graphs_are_the_graphs_alone():
             i += 1
 
 
+@pytest.mark.parametrize(
+    ("pad_to", "nodes", "edges"), [((5, 10), {5, 8}, {10, 16}), ((20, 1), {20}, {4, 16})]
+)
+def test_packed_to_given_sizes(pad_to, nodes, edges):
+    alone = list(small_graphs([(3, 4), (1, 0), (5, 9), (2, 2)]))
+    dataset = tf.data.Dataset.from_generator(lambda: iter(alone), output_signature=SIGNATURE)
+    batches = [x for x, _ in graphs.pack(dataset, 2, pad_to=pad_to)]
+    assert {len(x["nodes"]) for x in batches} == {len(x["graph_ids"]) for x in batches} == nodes
+    assert {len(x["edges"]) for x in batches} == {len(x["edge_weights"]) for x in batches} == edges
+    assert [(x["graph_ids"].numpy() >= 0).sum() for x in batches] == [4, 7]
+    assert [(x["edges"].numpy() >= 0).all(1).sum() for x in batches] == [4, 11]
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 def test_packed_graphs_train(compiled):
     alone = list(small_graphs([(3, 4), (1, 0), (5, 9), (2, 2)] * 5))
