@@ -87,7 +87,15 @@ def node_step(a, model, penalized):
         loss.backward()
         optimizer.step()
 
-    return {"step": step}
+    return times(step, a["steps"], "steps")
+
+
+def times(function, count, what):
+    def several():
+        for _ in range(int(count)):
+            function()
+
+    return {f"{int(count)} {what}": several}
 
 
 def gcn(a):
@@ -139,11 +147,7 @@ def gin(a):
             F.cross_entropy(y, batch.y).backward()
             optimizer.step()
 
-    def several():
-        for _ in range(int(a["epochs"])):
-            epoch()
-
-    return {f"{int(a['epochs'])} epochs": several}
+    return times(epoch, a["epochs"], "epochs")
 
 
 CASES = {
