@@ -19,7 +19,7 @@ Ioffe & Szegedy, Batch normalization, ICML 2015.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_number
+from custom_layers.base import Layer, check_number, shape_of
 from custom_layers.batch_renorm import check_clipping, correction
 from custom_layers.channels import (
     channel_sum,
@@ -90,24 +90,24 @@ def fused_batch_norm_forward(x, gamma, beta, *, epsilon):
     y, mean, variance, *reserve = tf.raw_ops.FusedBatchNormV3(
         x=image, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, is_training=True
     )
-    n = tf.fill((channels, 1), tf.cast(tf.shape(x)[0], tf.float32))
+    n = tf.fill((channels, 1), tf.cast(shape_of(x)[0], tf.float32))
     mean, variance = tf.stop_gradient(mean), tf.stop_gradient(variance)
     variance = variance[:, tf.newaxis] * (n - 1) / n  # the kernel's has the divisor n - 1
-    y = tf.reshape(y, tf.shape(x)), mean[:, tf.newaxis], variance, n
+    y = tf.reshape(y, shape_of(x)), mean[:, tf.newaxis], variance, n
     return y, (image, gamma, reserve)
 
 
 def fused_batch_norm_backward(dy, cache, *, epsilon):
     image, gamma, reserve = cache
     dx, dgamma, dbeta, _, _ = tf.raw_ops.FusedBatchNormGradV3(
-        y_backprop=tf.reshape(dy[0], tf.shape(image)),
+        y_backprop=tf.reshape(dy[0], shape_of(image)),
         x=image,
         scale=gamma,
         **{f"reserve_space_{i + 1}": kept for i, kept in enumerate(reserve)},
         epsilon=epsilon,
         is_training=True,
     )
-    return tf.reshape(dx, tf.shape(dy[0])), dgamma[:, tf.newaxis], dbeta[:, tf.newaxis]
+    return tf.reshape(dx, shape_of(dy[0])), dgamma[:, tf.newaxis], dbeta[:, tf.newaxis]
 
 
 fused_batch_norm = with_backward(fused_batch_norm_forward, fused_batch_norm_backward)
@@ -200,7 +200,7 @@ class BatchNormalization(Layer):
         else:
             istd = tf.math.rsqrt(self._column("moving_variance") + self.epsilon)
             y = self._affine(y, self._column("moving_mean"), istd, tf.zeros_like(istd))
-        return tf.reshape(tf.cast(y, x.dtype), tf.shape(x))
+        return tf.reshape(tf.cast(y, x.dtype), shape_of(x))
 
     def _column(self, name):
         """The weight of that name as (C, 1), or None."""

@@ -20,7 +20,7 @@ import warnings
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_number
+from custom_layers.base import Layer, check_number, shape_of
 from custom_layers.gradients import with_backward
 
 
@@ -164,7 +164,7 @@ class LayerNormalization(Layer):
             for weight in (self.gamma, self.beta)
         )
         y = layer_norm(rows, gamma, beta, epsilon=self.epsilon, rms_scaling=self.rms_scaling)
-        y = tf.reshape(tf.cast(y, self.compute_dtype), tf.shape(moved))
+        y = tf.reshape(tf.cast(y, self.compute_dtype), shape_of(moved))
         return y if moved is x else tf.transpose(y, [order.index(axis) for axis in range(rank)])
 
     def compute_output_shape(self, input_shape):

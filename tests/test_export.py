@@ -162,7 +162,7 @@ def ring(count):
     return np.array([[(i, (i + 1) % 5) for i in range(5)]] * count, "int32")
 
 
-FAMILIES = {  # layers; where one of their functions lives; what the model is called with
+FAMILIES = {  # layers; whose attribute one of their functions is; what the model is called with
     "Dense": (
         lambda: [custom_layers.Dense(4, "tanh")],
         (dense, "affine"),
@@ -175,7 +175,7 @@ FAMILIES = {  # layers; where one of their functions lives; what the model is ca
     ),
     "LSTM": (
         lambda: [custom_layers.LSTM(4)],
-        (lstm, "lstm"),
+        (lstm.LSTMCell, "loop"),
         lambda rng: rng.standard_normal((6, 5, 3), "float32"),
     ),
     "GATConv": (
@@ -243,7 +243,7 @@ def test_the_exported_backward_is_ours(family, tmp_path, monkeypatch):
 
     model = build()
     correct = gradients(model, [w.value for w in model.trainable_variables], x)
-    monkeypatch.setattr(module, name, with_backward(right.forward, wrong))
+    monkeypatch.setattr(module, name, staticmethod(with_backward(right.forward, wrong)))
     other = loaded(build(), tmp_path / "model")
     monkeypatch.undo()
     planted = gradients(other.serve, other.trainable_variables, x)
