@@ -42,7 +42,7 @@ AGAINST = $(BENCHMARK) --torch-python $(TORCH_PYTHON) --against
 
 benchmark: setup
 	$(BENCHMARK) --sizes all
-	$(BENCHMARK) --mode xla
+	$(BENCHMARK) --mode xla --sizes all
 	$(BENCHMARK) --mode eager
 	$(BENCHMARK) models
 	$(BENCHMARK) models --mode xla
