@@ -28,13 +28,13 @@ Translation, EMNLP 2014; reset_after=True, the default, is cuDNN's.
 import keras
 import tensorflow as tf
 
+from custom_layers.over_time import over_time
 from custom_layers.recurrence import (
     apart,
     before,
     blocks,
     hold,
     keep,
-    over_time,
     product,
     product_dx,
     pull_back,

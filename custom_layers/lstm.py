@@ -28,12 +28,12 @@ Gers, Schmidhuber & Cummins, 2000, whose bias starts at 1 (Jozefowicz et al., 20
 import keras
 import tensorflow as tf
 
+from custom_layers.over_time import over_time
 from custom_layers.recurrence import (
     before,
     hold,
     keep,
     keep_blocks,
-    over_time,
     product,
     product_dx,
     pull_back,

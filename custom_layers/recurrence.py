@@ -4,7 +4,6 @@ A step h_t = step(a_t, h_{t-1}) sees its input as a_t = x_t W + b, which does no
 before: all of a is one product outside of the loop, and so are the gradients of the weights. The
 buffers are time-major (T, B, ...): a step reads and writes contiguous memory.
 
-    over_time               a loop and its backward, with all that stands around the two
     scan                    the loop over time, forward and backward
     hold, before            states under a mask, states of the step before
     keep, value, pull_back  an activation and its derivative, from the one tensor that is kept;
@@ -14,12 +13,10 @@ buffers are time-major (T, B, ...): a step reads and writes contiguous memory.
     apart, blocks           the blocks of the gates in a row, as a loop reads them best
 """
 
-import functools
-
 import keras
 import tensorflow as tf
 
-from custom_layers.gradients import compiled, compiled_by_xla, with_backward
+from custom_layers.gradients import compiled_by_xla, with_backward
 
 
 def scan(step, states, sequences, widths, reverse=False, in_place=False):
@@ -203,37 +200,3 @@ def project_backward(da, cache):
 
 
 project = with_backward(project_forward, project_backward)
-
-
-def over_time(forward, backward):
-    """Join a loop over time and its backward into one differentiable function of x.
-
-        forward(a, U, h, ..., training=..., **options)   -> y, cache
-        backward(dy, cache, **options)                   -> da, [(dp, h₋, drop), ...], dh, ...
-        function(x, W, b, drop_x, U, h, ..., training=False, **options) -> y
-
-    Around the loops stand a = x W + b, its derivatives, and dU, whose blocks of columns are
-    Σ h₋ᵀ dp. These are products of all steps at once, which TensorFlow computes faster than XLA.
-
-    Compiled, a loop is several times faster, but each new shape takes a second to compile, and a
-    compiled graph cannot be served everywhere: so in training, and where T is known.
-    """
-
-    def compile(x, training):
-        return training and x.shape[0] is not None and not tf.executing_eagerly()
-
-    def forward_all(x, kernel, bias, drop, *others, training, **options):
-        a, cache = project_forward(x, kernel, bias, drop)
-        start = compiled if compile(x, training) else functools.partial
-        y, own = start(forward, training=training, **options)(a, *others)
-        return y, (cache, own)
-
-    def backward_all(dy, cache, *, training, **options):
-        cache, own = cache
-        start = compiled if compile(cache[0], training) else functools.partial
-        da, products, *others = start(backward, **options)(dy, own)
-        dkernel = [product_dkernel(*operands) for operands in products]
-        dkernel = dkernel[0] if len(dkernel) == 1 else tf.concat(dkernel, 1)
-        return *project_backward(da, cache), dkernel, *others
-
-    return with_backward(forward_all, backward_all)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
 from custom_layers.base import Layer, check_mask, check_number
+from custom_layers.over_time import faster_in_halves, in_halves
 from custom_layers.recurrence import project
 
 
@@ -84,12 +85,18 @@ class RecurrentCell(Layer, DropoutRNNCell):
         """x (T, B, I), states (B, H), mask (T, B, 1) or None -> y (T, B, H), the last states."""
         x, drop_x, drop = self.drop_input(tf.cast(x, self.compute_dtype), states[0], training)
         kernel, recurrent_kernel = map(tf.convert_to_tensor, (self.kernel, self.recurrent_kernel))
-        others = (recurrent_kernel, *states, mask, drop, *self.more_biases())
-        y = self.loop(
-            x, kernel, self.input_bias(), drop_x, *others, training=bool(training), **self.options()
-        )
-        y, *more = y if isinstance(y, tuple) else (y,)
-        return y, [y[-1], *more]
+        bias, *more = self.input_bias(), *self.more_biases()
+        how = {"training": bool(training), **self.options()}
+
+        def run(x, drop_x, mask, drop, *states):
+            others = recurrent_kernel, *states, mask, drop, *more
+            y = self.loop(x, kernel, bias, drop_x, *others, **how)
+            return y if isinstance(y, tuple) else (y,)
+
+        tensors = x, drop_x, mask, drop, *states
+        halved = faster_in_halves(x, training)
+        y, *other_states = in_halves(run, *tensors) if halved else run(*tensors)
+        return y, [y[-1], *other_states]
 
     def check(self, inputs, states):
         """Raise a ValueError unless inputs (B, ..., I) and states fit weights and each other."""

@@ -18,11 +18,11 @@ Elman, Finding Structure in Time, Cognitive Science 1990.
 import keras
 import tensorflow as tf
 
+from custom_layers.over_time import over_time
 from custom_layers.recurrence import (
     SLOPES,
     before,
     hold,
-    over_time,
     product,
     product_dx,
     pull_back,

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 LIBRARY = sorted((ROOT / "custom_layers").glob("*.py"))
 FLOORS = {
     **dict.fromkeys(["base", "gradients", "_version"], 0),
-    **dict.fromkeys(["windows", "segments", "recurrence", "recurrent_cell", "rnn"], 1),
+    **dict.fromkeys(["windows", "segments", "recurrence", "over_time", "recurrent_cell", "rnn"], 1),
     # every layer file is on floor 2
     **dict.fromkeys(["checks", "convert", "graphs"], 3),
 }
