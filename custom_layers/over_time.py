@@ -67,12 +67,15 @@ def in_halves(function, *tensors):
     axes, and (T, B, ...) if of three.
     """
 
+    known = [x.shape[x.shape.rank - 2] for x in tensors if x is not None]
+    first = next(x for x in tensors if x is not None)
+    # A stateful layer knows the size of its states, even if it does not know that of its input.
+    size = next((n for n in known if n is not None), None)
+    size = tf.shape(first)[first.shape.rank - 2] if size is None else size
+    sizes = size - size // 2, size // 2
+
     def halves(x):
-        if x is None:
-            return None, None
-        axis = x.shape.rank - 2
-        size = tf.shape(x)[axis] if x.shape[axis] is None else x.shape[axis]
-        return tf.split(x, (size - size // 2, size // 2), axis)
+        return (None, None) if x is None else tf.split(x, sizes, x.shape.rank - 2)
 
     results = [function(*half) for half in zip(*map(halves, tensors), strict=True)]
     return [tf.concat(y, y[0].shape.rank - 2) for y in zip(*results, strict=True)]

@@ -11,8 +11,8 @@ from custom_layers.over_time import compiles, faster_in_halves, in_halves
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("batch", [2, 5, None])
-def test_halves_are_the_whole(batch):
+@pytest.mark.parametrize(("batch", "states"), [(2, 2), (5, 5), (None, None), (None, 3)])
+def test_halves_are_the_whole(batch, states):
     size = batch or 3
     x, h = (tf.constant(RNG.standard_normal(s)) for s in ((4, size, 3), (size, 3)))
     sizes = []
@@ -23,9 +23,9 @@ def test_halves_are_the_whole(batch):
         return [x * 2 + h, h - x[0]]
 
     run = tf.function(lambda x, h: in_halves(function, x, None, h), autograph=False)
-    specs = [tf.TensorSpec((4, batch, 3), "float64"), tf.TensorSpec((batch, 3), "float64")]
+    specs = [tf.TensorSpec((4, batch, 3), "float64"), tf.TensorSpec((states, 3), "float64")]
     y, last = run.get_concrete_function(*specs)(x, h)
-    assert sizes == ([None, None] if batch is None else [batch - batch // 2, batch // 2])
+    assert sizes == ([None, None] if states is None else [states - states // 2, states // 2])
     assert_near("y", y, x * 2 + h, 0.0)
     assert_near("last", last, h - x[0], 0.0)
 
@@ -70,3 +70,18 @@ def test_a_batch_of_unknown_size_trains_as_one(name, batch):
     specs = tf.TensorSpec((None, 6, 3)), tf.TensorSpec((None, 6), tf.bool)
     for a, b in zip(tf.function(step, input_signature=specs)(x, mask), expected, strict=True):
         assert_near("output or gradient", a, b, 1e-5)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "SimpleRNN"])
+def test_states_may_know_the_size_that_the_input_does_not(name):
+    layer = getattr(custom_layers, name)(4, stateful=True)
+    x = tf.constant(RNG.standard_normal((3, 6, 2)), tf.float32)
+    layer(x)
+    layer.reset_state()
+    run = tf.function(
+        lambda x: layer(x, training=True), input_signature=[tf.TensorSpec((None, 6, 2))]
+    )
+    first, second = run(x), run(x)
+    layer.reset_state()
+    assert_near("first", first, layer(x), 1e-5)
+    assert_near("second", second, layer(x), 1e-5)
