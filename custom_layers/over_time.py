@@ -64,14 +64,12 @@ def in_halves(function, *tensors):
 
     A compiled loop has one thread for all but its products, which are small. On two cores two loops
     of 32 rows take three quarters of the time of one of 64. Tensors are None, (B, ...) if of two
-    axes, and (T, B, ...) if of three.
+    axes, and (T, B, ...) if of three; the first is not None.
     """
-
-    known = [x.shape[x.shape.rank - 2] for x in tensors if x is not None]
-    first = next(x for x in tensors if x is not None)
     # A stateful layer knows the size of its states, even if it does not know that of its input.
+    known = (x.shape[x.shape.rank - 2] for x in tensors if x is not None)
     size = next((n for n in known if n is not None), None)
-    size = tf.shape(first)[first.shape.rank - 2] if size is None else size
+    size = tf.shape(tensors[0])[tensors[0].shape.rank - 2] if size is None else size
     sizes = size - size // 2, size // 2
 
     def halves(x):

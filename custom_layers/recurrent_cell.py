@@ -143,7 +143,8 @@ def step_mask(mask, sequences):
     if len(mask.shape) == 3 and mask.shape[2] == 1:
         mask = tf.squeeze(mask, 2)
     check_mask(mask, sequences.shape[:2])
-    return mask
+    # Sizes of 1 broadcast, which neither a loop over the steps nor halves of the batch would do.
+    return tf.broadcast_to(mask, tf.shape(sequences)[:2])
 
 
 def forget_dropout_masks(cell):

@@ -85,3 +85,19 @@ def test_states_may_know_the_size_that_the_input_does_not(name):
     layer.reset_state()
     assert_near("first", first, layer(x), 1e-5)
     assert_near("second", second, layer(x), 1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 6), (4, 1), (1, 1)], ids=str)
+@pytest.mark.parametrize("batch", [4, None])
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "SimpleRNN"])
+def test_a_mask_that_broadcasts(name, batch, shape):
+    layer = getattr(custom_layers, name)(4, return_sequences=True)
+    x = tf.constant(RNG.standard_normal((4, 6, 2)), tf.float32)
+    mask = tf.constant(RNG.random(shape) < 0.5)
+    expected = layer(x, mask=tf.broadcast_to(mask, (4, 6)))
+    specs = tf.TensorSpec((batch, 6, 2)), tf.TensorSpec(shape, tf.bool)
+    for training in (False, True):
+        run = tf.function(
+            lambda x, mask, t=training: layer(x, mask=mask, training=t), input_signature=specs
+        )
+        assert_near("output", run(x, mask), expected, 1e-5)
