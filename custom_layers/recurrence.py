@@ -27,8 +27,8 @@ def scan(step, states, sequences, widths, reverse=False, in_place=False):
         sequences: tensors (T, B, ...), or lists of them; None gives the step None.
         widths: size of the last axis of each output (B, width).
         reverse: run t = T-1, ..., 1, 0.
-        in_place: read the steps where they are, which saves a copy of all of them: up to a seventh
-            of an LSTM's time. A derivative of the loop would then take T times T steps.
+        in_place: read the steps where they are, which saves a copy of all of them: a twelfth of an
+            LSTM's forward. A derivative of the loop would then take T times T steps.
 
     Returns:
         The last states, and the outputs (T, B, width), in the order of time.
