@@ -115,8 +115,8 @@ def many_graphs(count, nodes, edges, features, classes):
 def gin_epochs(a, mode):
     """`fit` over all graphs, in another order each epoch, as it is fast for small batches.
 
-    One pipeline without end, since to begin it anew takes most of an epoch's time, and one execution
-    for all steps of an epoch, since `fit` takes as long around a step as the step does.
+    One pipeline without end, since to begin it anew takes most of an epoch's time, and one
+    execution for all steps of an epoch, since `fit` takes as long around a step as the step does.
     """
     rows = {
         name: tf.RaggedTensor.from_row_lengths(a[f"{name}s"], a[f"{name}_counts"])
