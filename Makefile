@@ -32,10 +32,10 @@ test: setup
 	$(PY) -m pytest -n auto --dist worksteal
 
 fuzz: setup
-	$(PY) -m pytest -n auto tests/test_fuzz.py --hypothesis-profile=long
+	$(PY) -m pytest -n auto tests/promises/test_fuzz.py --hypothesis-profile=long
 
 keras-suite: setup
-	$(PY) tests/keras_suite/run.py $(MODULES)
+	$(PY) tests/promises/keras_suite/run.py $(MODULES)
 
 BENCHMARK = $(PY) -m scripts.benchmark --csv
 AGAINST = $(BENCHMARK) --torch-python $(TORCH_PYTHON) --against
@@ -47,7 +47,7 @@ benchmark: setup
 	$(BENCHMARK) models
 	$(BENCHMARK) models --mode xla
 	$(BENCHMARK) lengths
-	$(PY) -m scripts.scaling
+	$(PY) -m scripts.benchmark.scaling
 ifdef TORCH_PYTHON
 	$(AGAINST) torch
 	$(AGAINST) pyg --mode xla --threads 1 GCN GAT

@@ -10,8 +10,8 @@ import pathlib
 import subprocess
 import sys
 
-from scripts import command
 from scripts.recipes import RECIPES
+from scripts.training import command_line
 
 
 def train(name, folder, arguments):
@@ -20,7 +20,7 @@ def train(name, folder, arguments):
     done = subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise command.InputError(f"{name}: {last.removeprefix('error: ')}")
+        raise command_line.InputError(f"{name}: {last.removeprefix('error: ')}")
     return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
 
@@ -28,7 +28,7 @@ def run(name, folder, arguments):
     """Train a recipe. Returns its line, and whether it beats its baseline."""
     try:
         metrics = train(name, folder, arguments)
-    except command.InputError as error:
+    except command_line.InputError as error:
         return str(error), False
     recipe, rival = RECIPES[name], metrics["baseline"]
     figure = metrics["test"][recipe.figure]
@@ -40,7 +40,7 @@ def run(name, folder, arguments):
 
 
 def main(arguments=None):
-    parser = command.Parser(prog="python -m scripts.every_recipe", description=__doc__)
+    parser = command_line.Parser(prog="python -m scripts.every_recipe", description=__doc__)
     parser.add_argument("--output", default="runs/every", help="folder of the runs")
     parser.add_argument("--full", action="store_true", help="train for all epochs")
     parser.add_argument("--only", nargs="+", choices=RECIPES, metavar="RECIPE", help="just these")

@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 
-from scripts import command
 from scripts.train import find
+from scripts.training import command_line
 
 PATIENCE = 15  # seconds that the other workers have to end by themselves when one is lost
 
@@ -96,7 +96,7 @@ def launch(arguments, folder, workers, restarts):
         if 2 in codes:  # a mistake of the user, which a restart does not mend
             return 2
     print(f"gave up after {restarts} restarts", file=sys.stderr)
-    return command.LOST_WORKER
+    return command_line.LOST_WORKER
 
 
 def read(name, description, folder, arguments):
@@ -106,18 +106,20 @@ def read(name, description, folder, arguments):
         The options, with a recipe that exists and the run folder, and the arguments that are left
         for scripts.train.
     """
-    parser = command.Parser(
+    parser = command_line.Parser(
         prog=f"python -m scripts.{name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("recipe", metavar="RECIPE")
-    parser.add_argument("--workers", type=command.count, default=2)
-    parser.add_argument("--restarts", type=command.seed, default=3, help="how often to start again")
+    parser.add_argument("--workers", type=command_line.count, default=2)
+    parser.add_argument(
+        "--restarts", type=command_line.seed, default=3, help="how often to start again"
+    )
     parser.add_argument("--output", help=f"run folder (default: runs/RECIPE/{folder})")
     options, others = parser.parse_known_args(arguments)
-    with command.one_line_errors():
+    with command_line.one_line_errors():
         find(options.recipe)
     options.output = pathlib.Path(options.output or f"runs/{options.recipe}/{folder}")
     return options, [options.recipe, *others]

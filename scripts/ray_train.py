@@ -7,7 +7,8 @@ lost, ends them all and starts them again, which go on from the last checkpoint.
 import os
 import sys
 
-from scripts import command, launch
+from scripts import launch
+from scripts.training import command_line
 
 
 def work(arguments):
@@ -40,9 +41,9 @@ def run(arguments, workers, restarts):
 def main(arguments=None):
     options, own = launch.read("ray_train", __doc__, "ray", arguments)
     folder = options.output.absolute()
-    with command.one_line_errors():
+    with command_line.one_line_errors():
         if folder.exists():
-            raise command.InputError(f"{folder} exists: --output names another folder")
+            raise command_line.InputError(f"{folder} exists: --output names another folder")
     # A worker that has nothing to resume yet begins anew.
     own += ["--strategy", "multiworker", "--resume", str(folder)]
     try:

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from scripts import command, runs, strangers
+from scripts.training import command_line, run_folder, untrusted
 
 
 def sample(model, characters, *, length, temperature, start="\n", seed=0):
@@ -35,32 +35,37 @@ def sample(model, characters, *, length, temperature, start="\n", seed=0):
 
 
 def main(arguments=None):
-    parser = command.Parser(
+    parser = command_line.Parser(
         prog="python -m scripts.sample",
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("run", metavar="RUN", help="a folder that scripts.train wrote")
-    parser.add_argument("--length", type=command.count, default=500, help="characters to write")
+    parser.add_argument(
+        "--length", type=command_line.count, default=500, help="characters to write"
+    )
     parser.add_argument("--start", default="\n", help="what the text is to follow")
     parser.add_argument(
-        "--temperature", type=command.factor, default=0.8, help="0 takes the likeliest each time"
+        "--temperature",
+        type=command_line.factor,
+        default=0.8,
+        help="0 takes the likeliest each time",
     )
-    parser.add_argument("--seed", type=command.seed, default=0, help="of what is drawn")
-    with command.one_line_errors():
+    parser.add_argument("--seed", type=command_line.seed, default=0, help="of what is drawn")
+    with command_line.one_line_errors():
         options = parser.parse_args(arguments)
-        runs.read_run(options.run)
+        run_folder.read_run(options.run)
         file = pathlib.Path(options.run) / "vocabulary.json"
-        characters = strangers.read_json(file) if file.exists() else None
+        characters = untrusted.read_json(file) if file.exists() else None
         if not isinstance(characters, list) or not all(isinstance(c, str) for c in characters):
-            raise command.InputError(f"{options.run} is no run of a language model")
+            raise command_line.InputError(f"{options.run} is no run of a language model")
         if not options.start:
-            raise command.InputError("--start: expected at least one character")
+            raise command_line.InputError("--start: expected at least one character")
         from models.language_model import writer
 
-        model = runs.load_model(options.run)
+        model = run_folder.load_model(options.run)
         if model.output_shape != (None, None, len(characters) + 1):
-            raise command.InputError(f"{file} has not the characters of the model")
+            raise command_line.InputError(f"{file} has not the characters of the model")
         model = writer(model)
         print(
             options.start

@@ -7,10 +7,10 @@ import pathlib
 import shutil
 import sys
 
-from scripts import command, recipe_table, runs
 from scripts.data import damage
-from scripts.distributed import STRATEGIES
-from scripts.recipes import RECIPES
+from scripts.recipes import RECIPES, listing
+from scripts.training import command_line, run_folder
+from scripts.training.distributed import STRATEGIES
 
 COMMANDS = ("recipe", "list", "output", "overwrite", "resume")  # the other options are settings
 FROM_RECIPE = ("epochs", "batch_size", "learning_rate", "l1", "l2", "dropout")
@@ -25,17 +25,21 @@ DEFAULTS = {
 
 
 def parse(arguments):
-    parser = command.Parser(prog="python -m scripts.train", description=__doc__)
+    parser = command_line.Parser(prog="python -m scripts.train", description=__doc__)
     parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="see --list")
     parser.add_argument("--list", action="store_true", help="print the recipes, or one")
     parser.add_argument("--data", metavar="NAME", help="of another data set, such as --list tells")
-    parser.add_argument("--epochs", type=command.count)
-    parser.add_argument("--batch-size", type=command.count)
-    parser.add_argument("--learning-rate", type=command.rate, help="at the start")
-    parser.add_argument("--l1", type=command.factor, help="penalty on |weights| of the kernels")
-    parser.add_argument("--l2", type=command.factor, help="penalty on squared weights")
-    parser.add_argument("--dropout", type=command.fraction, help="fraction of features dropped")
-    parser.add_argument("--seed", type=command.seed, help="of everything random")
+    parser.add_argument("--epochs", type=command_line.count)
+    parser.add_argument("--batch-size", type=command_line.count)
+    parser.add_argument("--learning-rate", type=command_line.rate, help="at the start")
+    parser.add_argument(
+        "--l1", type=command_line.factor, help="penalty on |weights| of the kernels"
+    )
+    parser.add_argument("--l2", type=command_line.factor, help="penalty on squared weights")
+    parser.add_argument(
+        "--dropout", type=command_line.fraction, help="fraction of features dropped"
+    )
+    parser.add_argument("--seed", type=command_line.seed, help="of everything random")
     parser.add_argument("--output", help="run folder (default: runs/RECIPE/[NAME-]SEED)")
     parser.add_argument("--overwrite", action="store_true", help="replace that run folder")
     parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
@@ -57,7 +61,7 @@ def find(name):
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, 3, 0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else "see --list"
-        raise command.InputError(f"there is no recipe {name}: {hint}")
+        raise command_line.InputError(f"there is no recipe {name}: {hint}")
     return RECIPES[name]
 
 
@@ -71,9 +75,9 @@ def load_data(recipe, settings):
             data_dir=settings["data_dir"],
             download_dir=settings["download_dir"],
         )
-    except command.InputError as error:
+    except command_line.InputError as error:
         offline = ", ".join(name for name, other in RECIPES.items() if other.offline)
-        raise command.InputError(f"{error}. Without a network: {offline}") from error
+        raise command_line.InputError(f"{error}. Without a network: {offline}") from error
 
 
 def train(name, settings, folder):
@@ -82,15 +86,15 @@ def train(name, settings, folder):
     Returns:
         What `metrics.json` holds, or None in a worker that is not the chief.
     """
-    from scripts import distributed
+    from scripts.training import distributed
 
     recipe, strategy = find(name), distributed.make_strategy(settings["strategy"])
     import keras
 
-    from scripts.fit import fit
+    from scripts.training.fit import fit
 
-    about = {"versions": runs.versions(), "device": runs.device()}
-    runs.write_json(folder / "recipe.json", {"recipe": name, "settings": settings, **about})
+    about = {"versions": run_folder.versions(), "device": run_folder.device()}
+    run_folder.write_json(folder / "recipe.json", {"recipe": name, "settings": settings, **about})
     keras.utils.set_random_seed(settings["seed"])
     data = load_data(recipe, settings)
     keras.utils.set_random_seed(settings["seed"])  # preparing data for the first time drew numbers
@@ -110,8 +114,8 @@ def train(name, settings, folder):
 
 def write_run(name, recipe, data, settings, trained, folder):
     """Measure the trained model, and write it with its figures and pictures."""
-    from scripts import plots
-    from scripts.export import export
+    from scripts.export.__main__ import export
+    from scripts.tasks import plots
 
     model, history, baseline = trained.model, trained.history, recipe.baseline(data)
     metrics = {
@@ -140,7 +144,7 @@ def write_run(name, recipe, data, settings, trained, folder):
     write_history(folder / "history.csv", history)
     model.save(folder / "model.keras")
     export(model, folder / "saved_model")
-    runs.write_json(folder / "metrics.json", metrics)
+    run_folder.write_json(folder / "metrics.json", metrics)
     return metrics
 
 
@@ -155,18 +159,18 @@ def write_history(path, history):
 @contextlib.contextmanager
 def open_run(folder, options, name, settings, given):
     """The unfinished run's folder and its settings, of a new run or of one to go on with."""
-    from scripts import distributed
+    from scripts.training import distributed
 
     again = f"python -m scripts.train {name} --resume {folder}"
     index, _ = distributed.task()
     if index:  # only the chief writes the run; the others keep checkpoints
         folder = folder.parent / f"{folder.name}-worker-{index}"
-    lost = settings["strategy"] == "multiworker" and not runs.unfinished(folder).exists()
+    lost = settings["strategy"] == "multiworker" and not run_folder.unfinished(folder).exists()
     if options.resume and not lost:
-        opened = runs.resumed_run(folder)
-        settings = runs.resumed_settings(folder, name, given)
+        opened = run_folder.resumed_run(folder)
+        settings = run_folder.resumed_settings(folder, name, given)
     else:  # a new run, or a worker whose disk was lost
-        opened = runs.new_run(folder, options.overwrite)
+        opened = run_folder.new_run(folder, options.overwrite)
     try:
         with opened as partial:
             yield partial, settings
@@ -174,18 +178,18 @@ def open_run(folder, options, name, settings, given):
         print(f"interrupted; to go on: {again}", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        raise command.InputError(f"{error}; to go on when that is mended: {again}") from error
+        raise command_line.InputError(f"{error}; to go on when that is mended: {again}") from error
 
 
 def main(arguments=None):
-    with command.one_line_errors():
+    with command_line.one_line_errors():
         options = parse(arguments)
         if options.list:
             width = shutil.get_terminal_size((160, 24)).columns
             if options.recipe is None:
-                print(recipe_table.table(width), flush=True)
+                print(listing.table(width), flush=True)
             elif find(options.recipe):
-                print(recipe_table.describe(options.recipe, width))
+                print(listing.describe(options.recipe, width))
             return
         name, recipe = options.recipe, find(options.recipe)
         given = {

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from scripts import command, runs, strangers
+from scripts.training import command_line, run_folder, untrusted
 
 BEAMS = 4
 UNKNOWN = 1  # id of any symbol that the vocabulary lacks
@@ -32,7 +32,7 @@ def decode(model, sources, start, end, length, beams):
 
 def measure(model, data):
     """BLEU and the share of exact translations of the test part, by beam search and greedy."""
-    from scripts.bleu import bleu
+    from scripts.tasks.bleu import bleu
 
     sources, references = read(data.test, data)
     figures = {}
@@ -59,7 +59,7 @@ def memory(data):
     share of exact ones. Similar is what shares runs of one to three symbols."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    from scripts.bleu import bleu, grams
+    from scripts.tasks.bleu import bleu, grams
 
     def runs_of_symbols(row):
         row = [int(i) for i in row if i > 0]
@@ -82,7 +82,7 @@ def baseline(figure, data):
 
 
 def pictures(model, data):
-    from scripts.sequence_plots import translations
+    from scripts.tasks.sequence_plots import translations
 
     sources, references = read(data.test.take(8), data)
     ids = decode(model, sources, data.start, data.end, data.length, BEAMS)
@@ -99,25 +99,25 @@ def join(pieces, kind):
 
 
 def main(arguments=None):
-    parser = command.Parser(
+    parser = command_line.Parser(
         prog="python -m scripts.translate",
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("run", metavar="RUN", help="a folder that scripts.train wrote")
     parser.add_argument("texts", nargs="+", metavar="TEXT", help="in the source language")
-    parser.add_argument("--beams", type=command.count, default=BEAMS, help="1 is greedy")
-    with command.one_line_errors():
+    parser.add_argument("--beams", type=command_line.count, default=BEAMS, help="1 is greedy")
+    with command_line.one_line_errors():
         options = parser.parse_args(arguments)
-        runs.read_run(options.run)
+        run_folder.read_run(options.run)
         file = pathlib.Path(options.run) / "vocabulary.json"
         try:
-            vocabulary = strangers.read_json(file) if file.exists() else None
+            vocabulary = untrusted.read_json(file) if file.exists() else None
             source, target = vocabulary["source"], vocabulary["target"]
             kinds = vocabulary["symbols"]
         except (TypeError, KeyError) as error:
-            raise command.InputError(f"{options.run} is no run that translates") from error
-        model = runs.load_model(options.run)
+            raise command_line.InputError(f"{options.run} is no run that translates") from error
+        model = run_folder.load_model(options.run)
         texts = [text.split() if kinds[0] == "word" else list(text) for text in options.texts]
         ids = np.zeros((len(texts), max(1, *map(len, texts))), "int32")
         for row, pieces in zip(ids, texts, strict=True):

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from models.detector import encode
-from scripts.command import InputError
 from scripts.data.pipelines import parts, pipelines
 from scripts.data.prepare import prepare
+from scripts.training.command_line import InputError
 
 
 @dataclasses.dataclass(frozen=True)

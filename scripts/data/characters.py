@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from scripts.command import InputError
 from scripts.data.prepare import prepare
+from scripts.training.command_line import InputError
 
 
 @dataclasses.dataclass(frozen=True)

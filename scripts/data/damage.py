@@ -6,7 +6,7 @@ file. So the files of all data sets that this process has prepared are read agai
 
 import contextlib
 
-from scripts.command import InputError
+from scripts.training.command_line import InputError
 
 PREPARED = []  # the builders of tfds that `prepare` returned
 

@@ -16,7 +16,7 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 
-from scripts.command import InputError
+from scripts.training.command_line import InputError
 
 PARTS = ("train", "validation", "test", "none")
 

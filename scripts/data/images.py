@@ -8,9 +8,9 @@ import dataclasses
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from scripts.command import InputError
 from scripts.data.pipelines import pipelines
 from scripts.data.prepare import prepare
+from scripts.training.command_line import InputError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,9 @@ import dataclasses
 
 import tensorflow as tf
 
-from scripts.command import InputError
 from scripts.data.pipelines import pipelines
 from scripts.data.prepare import prepare
+from scripts.training.command_line import InputError
 
 
 @dataclasses.dataclass(frozen=True)

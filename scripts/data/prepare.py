@@ -16,9 +16,9 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from tensorflow_datasets.core.download import download_manager
 
-from scripts.command import InputError
 from scripts.data.damage import PREPARED, remedy
-from scripts.strangers import check_download
+from scripts.training.command_line import InputError
+from scripts.training.untrusted import check_download
 
 SECONDS = 5  # that a host has for its first answer
 
@@ -89,9 +89,9 @@ def prepare(name, data_dir=None, download_dir=None):
     """
     given = download_dir is not None
     own = name.partition("/")[0]
-    if own.isidentifier() and (pathlib.Path(__file__).parent / own).is_dir():
+    if own.isidentifier() and (pathlib.Path(__file__).parent / "builders" / own).is_dir():
         # tfds knows the builders of this project once they are imported.
-        importlib.import_module(f"scripts.data.{own}.{own}_dataset_builder")
+        importlib.import_module(f"scripts.data.builders.{own}.{own}_dataset_builder")
     try:
         # Without the code of its builder tfds reads from a file beside the data which classes to
         # import: any.

@@ -12,8 +12,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from scripts.command import InputError
 from scripts.data.prepare import prepare
+from scripts.training.command_line import InputError
 
 
 @dataclasses.dataclass(frozen=True)

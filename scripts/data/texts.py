@@ -11,9 +11,9 @@ import keras
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from scripts.command import InputError
 from scripts.data.pipelines import parts
 from scripts.data.prepare import prepare
+from scripts.training.command_line import InputError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,74 @@
+"""APPNP: sends features along the edges K times, each time going back a little to the start.
+
+    z_0 = x        z_k = (1 - α) Â z_{k-1} + α x        y = z_K        x, y (N, F)
+
+with the Â of `GraphConv`. This is personalized PageRank with restart probability α, cut off after K
+steps. With α = 0 it is y = Â^K x: the aggregation of `GraphConv` (K = 1) without its kernel.
+
+Backward, given dy = dL/dy: the same along the reversed edges,
+
+    g_0 = dy       g_k = (1 - α) Âᵀ g_{k-1}             dx = g_K + α Σ_{k<K} g_k
+
+Gasteiger, Bojchevski & Günnemann, Predict then propagate: graph neural networks meet personalized
+PageRank, ICLR 2019.
+"""
+
+import keras
+import tensorflow as tf
+
+from custom_layers.base import Layer, check_number, check_positive
+from custom_layers.graph.graph_conv import adjacency, check_normalize
+from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
+from custom_layers.graph.segments import wide
+
+
+@keras.saving.register_keras_serializable(package="custom_layers")
+class APPNP(Layer):
+    """Propagation without weights: the formula at the top of this file.
+
+    Called on `[nodes, edges]` or `[nodes, edges, edge_weights]`: nodes `(N, F)`, edges `(E, 2)`
+    integer rows (source, target), edge_weights `(E,)`; or batched, with one more axis in front of
+    each. Output as the nodes. Padding, masks and edges out of range as in `GraphConv`.
+
+    `APPNP(1, alpha=0)` after an `EmbeddingBag` is a graph convolution of sparse features, and
+    `APPNP(K, alpha=0)` is what SGC computes before its linear map.
+
+    Args:
+        K: how many times.
+        alpha: α, how much of the start each time keeps, from 0 to 1.
+        normalize, add_self_loops: as in `GraphConv`. The paper's dropout of entries of Â is a
+            `Dropout` on the weights of `custom_layers.graphs.normalize_edges`, with
+            `normalize=None` and `add_self_loops=False` here.
+
+    Raises:
+        ValueError: an argument is not one of the above; inputs that do not fit each other.
+        InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
+    """
+
+    def __init__(self, K=10, alpha=0.1, normalize="symmetric", add_self_loops=True, **kwargs):
+        check_positive(K=K)
+        check_normalize(normalize)
+        check_number("from 0 to 1", lambda a: 0 <= a <= 1, alpha=alpha)
+        super().__init__(**kwargs)
+        self.K = K
+        self.alpha = alpha
+        self.normalize = normalize
+        self.add_self_loops = add_self_loops
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        self.features = node_features(self, input_shape)
+
+    def call(self, inputs, mask=None):
+        graph = disjoint_union(self, inputs, mask)
+        send = adjacency(graph, self.normalize, self.add_self_loops, graph.values)
+        x = y = wide(graph.nodes)
+        for _ in range(self.K):
+            y = (1 - self.alpha) * send(y) + self.alpha * x
+        return restore(tf.cast(y, graph.nodes.dtype), graph)
+
+    def compute_mask(self, inputs, mask=None):
+        return node_mask(mask)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape[0])

@@ -1,0 +1,94 @@
+"""EdgeConv: a network on each edge, which sees both ends and the features of the edge itself.
+
+    m_e = f( [x[t_e], x[s_e] - x[t_e], a_e] )        x (N, F)   a (E, D), optional   m (E, O)
+
+    y_n = max, mean or sum of m_e over t_e = n                                       y (N, O)
+
+Backward, given the gradient [u_e, v_e, a'_e] of what f is applied to:
+
+    dx_n = Σ_{t_e = n} (u_e - v_e) + Σ_{s_e = n} v_e          da_e = a'_e
+
+Wang et al., Dynamic graph CNN for learning on point clouds, ACM Transactions on Graphics 2019; with
+edge features and a sum it is the message passing of Gilmer et al., Neural message passing for
+quantum chemistry, ICML 2017.
+"""
+
+import keras
+import tensorflow as tf
+
+from custom_layers.base import Layer
+from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
+from custom_layers.graph.segments import gather, segment_max, segment_mean, segment_sum
+
+AGGREGATE = {"max": segment_max, "mean": segment_mean, "sum": segment_sum}
+
+
+@keras.saving.register_keras_serializable(package="custom_layers")
+class EdgeConv(Layer):
+    """Edge convolution: the formula at the top of this file.
+
+    Called on `[nodes, edges]` or `[nodes, edges, edge_features]`: nodes `(N, F)`, edges `(E, 2)`
+    integer rows (source, target), edge_features `(E, D)`; or batched, with one more axis in front
+    of each. Output `(N, O)` or `(B, N, O)`, where O is what `network` makes. Weights: those of
+    `network`. Padding, masks and edges out of range as in `GraphConv`. A node without incoming
+    edges gets 0.
+
+    Args:
+        network: f, a Keras layer or model from `(E, 2F + D)` to `(E, O)`. It sees the rows of all
+            edges, padded ones too: BatchNormalization inside takes its statistics over all.
+        aggregate: `"max"`, `"mean"` or `"sum"`.
+
+    Raises:
+        ValueError: an argument is not one of the above; inputs that do not fit each other.
+        InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
+    """
+
+    value_axes = ("D",)  # the third input is (E, D)
+
+    def __init__(self, network, aggregate="max", **kwargs):
+        if not isinstance(network, keras.layers.Layer):
+            raise ValueError(
+                f"`network` must be a Keras layer or model. Received: network={network!r}"
+            )
+        if aggregate not in AGGREGATE:
+            raise ValueError(
+                f"Invalid value for argument `aggregate`. Expected one of {tuple(AGGREGATE)}. "
+                f"Received: aggregate={aggregate!r}"
+            )
+        super().__init__(**kwargs)
+        self.network = network
+        self.aggregate = aggregate
+        self.supports_masking = True
+
+    def network_features(self, input_shape):
+        edge_features = input_shape[2][-1] if len(input_shape) == 3 else 0
+        return 2 * input_shape[0][-1] + edge_features
+
+    def build(self, input_shape):
+        self.features = node_features(self, input_shape)
+        if not self.network.built:
+            self.network.build((None, self.network_features(input_shape)))
+
+    def call(self, inputs, mask=None):
+        graph = disjoint_union(self, inputs, mask)
+        targets = graph.edges[:, 1]
+        sources, ends = gather(graph.nodes, graph.edges[:, 0]), gather(graph.nodes, targets)
+        rows = [ends, sources - ends]
+        if graph.values is not None:
+            rows.append(graph.values)
+        messages = self.network(tf.concat(rows, -1))
+        aggregate = AGGREGATE[self.aggregate]
+        y = aggregate(messages, targets, num_segments=tf.shape(graph.nodes)[0])
+        return restore(y, graph)
+
+    @classmethod
+    def from_config(cls, config):
+        network = keras.saving.deserialize_keras_object(config["network"])
+        return super().from_config({**config, "network": network})
+
+    def compute_mask(self, inputs, mask=None):
+        return node_mask(mask)
+
+    def compute_output_shape(self, input_shape):
+        shape = self.network.compute_output_shape((None, self.network_features(input_shape)))
+        return (*input_shape[0][:-1], shape[-1])

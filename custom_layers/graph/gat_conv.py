@@ -1,0 +1,257 @@
+"""GATConv and GATv2Conv: each node attends to its neighbors, with several heads.
+
+    y_n = Σ_{t_e = n} p_e h[s_e] + b             h = x W              x (N, F)   h (N, K, O)
+
+    p_e = softmax of c_e over the edges into t_e                      c, p (E, K)
+
+    c_e = leaky( <a, h[s_e]> + <a', h[t_e]> )    GATConv              W (F, K O)   a, a' (K, O)
+    c_e = <a, leaky( h[s_e] + h'[t_e] )>         GATv2Conv            h' = x W'    a (K, O)
+
+The heads stand side by side, y (N, K O), or are averaged, y (N, O). Backward, given dy = dL/dy, for
+each head (softmax, sum and gathering have theirs in segments.py):
+
+    dp_e = <h[s_e], dy[t_e]>                     dh_n = Σ_{s_e = n} p_e dy[t_e] + (through c)
+
+    GATConv      q_e = dc_e leaky'(.)            q_e goes to <a, h[s_e]> and <a', h[t_e]>
+    GATv2Conv    q_e = dc_e a leaky'(.) (O,)     dh_n += Σ_{s_e = n} q_e    dh'_n = Σ_{t_e = n} q_e
+                                                 da = Σ_e dc_e leaky(.)
+
+Kept for an edge are c and p, K numbers each: what has K O numbers for an edge is computed again.
+
+Velickovic et al., Graph attention networks, ICLR 2018; Brody, Alon & Yahav, How attentive are graph
+attention networks?, ICLR 2022, where the order of the neighbors can depend on the node that asks.
+"""
+
+import keras
+import tensorflow as tf
+
+from custom_layers.base import Layer, check_number, check_positive
+from custom_layers.core.dense import affine
+from custom_layers.gradients import with_backward
+from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
+from custom_layers.graph.segments import (
+    gather,
+    propagate,
+    rows_of,
+    segment_softmax,
+    segment_sum,
+    wide,
+)
+from custom_layers.regularization.dropout import dropout, next_seed
+
+
+def leaky_slope(z, slope):
+    """The derivative of leaky(z) = max(z, 0) + slope min(z, 0)."""
+    return tf.where(z > 0, tf.ones((), z.dtype), tf.constant(slope, z.dtype))
+
+
+def gat_scores_forward(source, target, edges, slope):
+    """source, target (N, K), edges (E, 2) -> c (E, K)."""
+    z = gather(source, edges[:, 0]) + gather(target, edges[:, 1])
+    return z * leaky_slope(z, slope), (z, source, edges)
+
+
+def gat_scores_backward(dy, cache, slope):
+    z, source, edges = cache
+    q, nodes = dy * leaky_slope(z, slope), tf.shape(source)[0]
+    to_source = segment_sum(q, edges[:, 0], num_segments=nodes)
+    return to_source, segment_sum(q, edges[:, 1], num_segments=nodes), None
+
+
+gat_scores = with_backward(gat_scores_forward, gat_scores_backward)
+
+
+def gatv2_scores_forward(source, target, attention, edges, slope):
+    """source, target (N, K, O), attention (K, O), edges (E, 2) -> c (E, K)."""
+    z = wide(rows_of(source, edges[:, 0]) + rows_of(target, edges[:, 1]))
+    c = tf.reduce_sum(wide(attention) * (z * leaky_slope(z, slope)), -1)
+    return tf.cast(c, source.dtype), (source, target, attention, edges)
+
+
+def gatv2_scores_backward(dy, cache, slope):
+    source, target, attention, edges = cache
+    nodes = tf.shape(source)[0]
+    z = gather(source, edges[:, 0]) + gather(target, edges[:, 1])  # 0 at padding
+    leaky = leaky_slope(z, slope)
+    q = dy[..., tf.newaxis] * attention * leaky
+    dattention = tf.reduce_sum(wide(dy[..., tf.newaxis]) * wide(z * leaky), 0)
+    to_source = segment_sum(q, edges[:, 0], num_segments=nodes)
+    to_target = segment_sum(q, edges[:, 1], num_segments=nodes)
+    return to_source, to_target, tf.cast(dattention, attention.dtype), None
+
+
+gatv2_scores = with_backward(gatv2_scores_forward, gatv2_scores_backward)
+
+
+class _GATConv(Layer):
+    """
+
+    Called on `[nodes, edges]`: nodes `(N, F)`, edges `(E, 2)` integer rows (source, target); or
+    batched, with one more axis in front of each. Output `(N, heads * units)`, or `(N, units)`
+    without `concat`; batched, `(B, N, ...)`.
+
+    Padding, masks and edges out of range as in `GraphConv`. A node without incoming edges (after
+    self loops) gets the bias alone.
+
+    Args:
+        units: O, features of an output node in one head.
+        heads: K.
+        concat: whether heads stand side by side or are averaged (the paper's last layer).
+        activation: applied to the output.
+        use_bias: whether b is there.
+        negative_slope: of the leaky rectifier.
+        dropout: the rate at which p are dropped in training, so that a node sees a random sample
+            of its neighbors.
+        add_self_loops: whether each node gets an edge to itself, also where there is one already.
+        use_kernel: without, nodes are h and h' (N, K O) already, such as an `EmbeddingBag` gives.
+        kernel_initializer, attention_initializer, bias_initializer, and the same with
+            `_regularizer` and `_constraint`: of the kernels, of a, of b.
+        activity_regularizer: as in `Dense`.
+        seed: of the dropout.
+
+    Raises:
+        ValueError: an argument is not one of the above; inputs that do not fit each other, or
+            edge weights, which attention has no place for.
+        InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
+    """
+
+    def __init__(
+        self,
+        units,
+        heads=1,
+        concat=True,
+        activation=None,
+        use_bias=True,
+        negative_slope=0.2,
+        dropout=0.0,
+        add_self_loops=True,
+        use_kernel=True,
+        kernel_initializer="glorot_uniform",
+        attention_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        attention_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        attention_constraint=None,
+        bias_constraint=None,
+        seed=None,
+        **kwargs,
+    ):
+        check_positive(units=units, heads=heads)
+        check_number("in [0, 1)", lambda p: 0 <= p < 1, dropout=dropout)
+        check_number(negative_slope=negative_slope)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.units = units
+        self.heads = heads
+        self.concat = concat
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.negative_slope = negative_slope
+        self.dropout = dropout
+        self.add_self_loops = add_self_loops
+        self.use_kernel = use_kernel
+        self.set_knobs("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.set_knobs(
+            "attention", attention_initializer, attention_regularizer, attention_constraint
+        )
+        self.set_knobs("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.seed = seed
+        if dropout > 0:
+            self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        self.features = node_features(self, input_shape)
+        if len(input_shape) == 3:
+            raise ValueError(
+                f"{type(self).__name__} is called on [nodes, edges], without edge weights. "
+                f"Received: input_shape={input_shape}"
+            )
+        if not self.use_kernel and self.features != self.heads * self.units:
+            raise ValueError(
+                f"Without a kernel, nodes must have heads * units features, not {self.features}."
+            )
+        self.kernel = self._add_kernel("kernel")
+        self._build_attention()
+        self.bias = None
+        if self.use_bias:
+            width = self.units * (self.heads if self.concat else 1)
+            self.bias = self.add_weight(name="bias", shape=(width,), **self.knobs("bias"))
+
+    def _add_kernel(self, name):
+        if not self.use_kernel:
+            return None
+        shape = (self.features, self.heads * self.units)
+        return self.add_weight(name=name, shape=shape, **self.knobs("kernel"))
+
+    def _add_attention(self, name):
+        shape = (self.heads, self.units)
+        return self.add_weight(name=name, shape=shape, **self.knobs("attention"))
+
+    def _map(self, x, kernel):
+        """x W in heads (N, K, O)."""
+        h = x if kernel is None else affine(x, tf.convert_to_tensor(kernel), None)
+        return tf.reshape(h, (-1, self.heads, self.units))
+
+    def call(self, inputs, training=False, mask=None):
+        graph = disjoint_union(self, inputs, mask)
+        edges, size = graph.edges, tf.shape(graph.nodes)[0]
+        if self.add_self_loops:
+            loops = tf.range(size, dtype=edges.dtype)
+            edges = tf.concat([edges, tf.stack([loops, loops], 1)], 0)
+        h = self._map(graph.nodes, self.kernel)
+        p = segment_softmax(self._scores(graph.nodes, h, edges), edges[:, 1], num_segments=size)
+        if training and self.dropout > 0:
+            p = dropout(p, next_seed(self.seed_generator), rate=self.dropout)
+        y = propagate(h, edges, p)  # (N, K, O)
+        y = tf.reshape(y, (-1, self.heads * self.units)) if self.concat else tf.reduce_mean(y, 1)
+        y = y if self.bias is None else tf.nn.bias_add(y, tf.convert_to_tensor(self.bias))
+        y = y if self.activation is None else self.activation(y)
+        return restore(y, graph)
+
+    def compute_mask(self, inputs, mask=None):
+        return node_mask(mask)
+
+    def compute_output_shape(self, input_shape):
+        width = self.units * (self.heads if self.concat else 1)
+        return (*input_shape[0][:-1], width)
+
+
+@keras.saving.register_keras_serializable(package="custom_layers")
+class GATConv(_GATConv):
+    __doc__ = """Graph attention (GAT): the first formula at the top of this file.
+
+    Weights `kernel (F, heads * units)`, `attention_source` and `attention_target (heads, units)`,
+    and `bias`.
+    """ + _GATConv.__doc__.lstrip()
+
+    def _build_attention(self):
+        self.attention_source = self._add_attention("attention_source")
+        self.attention_target = self._add_attention("attention_target")
+
+    def _scores(self, x, h, edges):
+        source, target = (
+            tf.cast(tf.reduce_sum(wide(h) * wide(tf.convert_to_tensor(a)), -1), h.dtype)
+            for a in (self.attention_source, self.attention_target)
+        )
+        return gat_scores(source, target, edges, slope=self.negative_slope)
+
+
+@keras.saving.register_keras_serializable(package="custom_layers")
+class GATv2Conv(_GATConv):
+    __doc__ = """Graph attention, version 2 (GATv2): the second formula at the top of this file.
+
+    Weights `kernel` and `target_kernel (F, heads * units)`, `attention (heads, units)` and
+    `bias`.
+    """ + _GATConv.__doc__.lstrip()
+
+    def _build_attention(self):
+        self.target_kernel = self._add_kernel("target_kernel")
+        self.attention = self._add_attention("attention")
+
+    def _scores(self, x, h, edges):
+        attention = tf.convert_to_tensor(self.attention)
+        target = self._map(x, self.target_kernel)
+        return gatv2_scores(h, target, attention, edges, slope=self.negative_slope)

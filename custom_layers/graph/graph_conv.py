@@ -1,0 +1,159 @@
+"""GraphConv: a graph convolution, the normalized sum over a node's neighbors after a linear map.
+
+    y = Â x W + b       x (N, F)   W (F, O)   b (O,)   y (N, O)
+
+    Ã = A + I           A[t, s] = Σ of the weights of the edges from s to t
+    d_t = Σ_s Ã[t, s]
+    Â = D^-½ Ã D^-½     normalize="symmetric"
+    Â = D^-1 Ã          normalize="row"
+    Â = Ã               normalize=None
+
+Backward, given dy = dL/dy:
+
+    dx = Âᵀ dy Wᵀ       dW = (Â x)ᵀ dy = xᵀ (Âᵀ dy)       db = Σ_n dy_n
+
+Âᵀ sends along the reversed edges. D^-½ Ã D^-½ z is computed as l ⊙ Ã (l ⊙ z) with l = d^-½: without
+weights there is then nothing to keep for an edge, and with them dL/dw_e is <l x[s_e], l dy[t_e]>,
+plus what comes through d. Â x W is (Â x) W or Â (x W), whichever sends fewer numbers.
+
+Kipf & Welling, Semi-supervised classification with graph convolutional networks, ICLR 2017.
+"""
+
+import keras
+import tensorflow as tf
+
+from custom_layers.base import Layer, check_positive
+from custom_layers.core.dense import affine
+from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
+from custom_layers.graph.segments import propagate, segment_sum, wide
+
+NORMALIZE = ("symmetric", "row", None)
+
+
+def check_normalize(normalize):
+    if normalize not in NORMALIZE:
+        raise ValueError(
+            f"Invalid value for argument `normalize`. Expected one of {NORMALIZE}. "
+            f"Received: normalize={normalize!r}"
+        )
+
+
+def inverse_power(d, power):
+    """d^power (N,) where d is positive, else 0: an isolated node has nothing to normalize."""
+    return tf.where(d > 0, tf.pow(tf.where(d > 0, d, 1), power), 0)
+
+
+def adjacency(graph, normalize, add_self_loops, weights=None):
+    """The function z (N, ...) -> Â z, in the precision of z.
+
+    graph: of `disjoint_union`. weights (E,) or None, for ones.
+    """
+    edges = graph.edges
+    left = right = None
+    if normalize is not None:
+        ones = tf.ones(tf.shape(edges)[:1], wide(graph.nodes).dtype)
+        degree = segment_sum(
+            ones if weights is None else wide(weights),
+            edges[:, 1],
+            num_segments=tf.shape(graph.nodes)[0],
+        )
+        if add_self_loops:
+            degree += 1
+        if normalize == "row":
+            left = inverse_power(degree, -1)[:, None]
+        else:
+            left = right = inverse_power(degree, -0.5)[:, None]
+
+    def apply(z):
+        z = z if right is None else right * z
+        y = propagate(z, edges, weights)
+        y = y + z if add_self_loops else y
+        return y if left is None else left * y
+
+    return apply
+
+
+@keras.saving.register_keras_serializable(package="custom_layers")
+class GraphConv(Layer):
+    """Graph convolution (GCN): `activation(Â x W + b)`, the formula at the top of this file.
+
+    Called on `[nodes, edges]` or `[nodes, edges, edge_weights]`: nodes `(N, F)`, edges `(E, 2)`
+    integer rows (source, target), edge_weights `(E,)`; or batched, with one more axis in front of
+    each. Output `(N, units)` or `(B, N, units)`. Weights `kernel (F, units)` and `bias (units,)`.
+
+    Repeated edges count repeatedly. A row of edges with a negative entry is padding. Masked nodes
+    take no part, and their output is 0; the mask is passed on. A node without incoming edges
+    (after self loops) gets the bias alone.
+
+    Args:
+        units: O, features of an output node.
+        activation: applied to the output.
+        use_bias: whether b is there.
+        normalize: `"symmetric"`, `"row"` or None. The degree d is that of incoming edges; where it
+            is not positive the row is 0.
+        add_self_loops: whether I is added to A, also to loops that are there already.
+        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+            activity_regularizer, kernel_constraint, bias_constraint: as in `Dense`.
+
+    Raises:
+        ValueError: an argument is not one of the above; edges that are not integer rows of two;
+            nodes, edges and weights that do not fit each other.
+        InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
+    """
+
+    def __init__(
+        self,
+        units,
+        activation=None,
+        use_bias=True,
+        normalize="symmetric",
+        add_self_loops=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        check_positive(units=units)
+        check_normalize(normalize)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.units = units
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.normalize = normalize
+        self.add_self_loops = add_self_loops
+        self.set_knobs("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.set_knobs("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        self.features = node_features(self, input_shape)
+        self.kernel = self.add_weight(
+            name="kernel", shape=(self.features, self.units), **self.knobs("kernel")
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.units,), **self.knobs("bias"))
+
+    def call(self, inputs, mask=None):
+        graph = disjoint_union(self, inputs, mask)
+        kernel = tf.convert_to_tensor(self.kernel)
+        bias = None if self.bias is None else tf.convert_to_tensor(self.bias)
+        send = adjacency(graph, self.normalize, self.add_self_loops, graph.values)
+        if self.features <= self.units:
+            y = affine(tf.cast(send(wide(graph.nodes)), kernel.dtype), kernel, bias)
+        else:
+            y = send(wide(affine(graph.nodes, kernel, None)))
+            y = tf.cast(y, kernel.dtype)
+            y = y if bias is None else tf.nn.bias_add(y, bias)
+        y = y if self.activation is None else self.activation(y)
+        return restore(y, graph)
+
+    def compute_mask(self, inputs, mask=None):
+        return node_mask(mask)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[0][:-1], self.units)

@@ -1,0 +1,212 @@
+"""Graphs: what is done to edges once, outside of a model.
+
+    to_edges            edges and weights of a matrix (numpy, scipy) or a networkx graph
+    check_edges         raises unless every edge joins nodes that are there
+    add_reverse_edges   each edge in both directions
+    normalize_edges     the weights of GraphConv's Â, to be computed once instead of at each step
+    incoming_edges      edges sorted by target, for
+    sample_neighbors    the random neighborhood of some nodes, a mini-batch of GraphSAGE
+    pack                many small graphs in one flat batch (packing.py)
+
+Edges are rows (source, target) of integers; a row with a negative entry is padding.
+"""
+
+import typing
+
+import numpy as np
+
+from custom_layers.graph.packing import pack
+
+__all__ = [
+    "add_reverse_edges",
+    "check_edges",
+    "incoming_edges",
+    "normalize_edges",
+    "pack",
+    "sample_neighbors",
+    "to_edges",
+]
+
+
+def to_edges(graph):
+    """The edges (E, 2) int32 and weights (E,) float32 of a graph.
+
+    Args:
+        graph: a square matrix, numpy or scipy.sparse, whose entry [s, t] is the weight of an edge
+            from s to t; or a networkx graph, whose nodes are numbered in its order and whose
+            edges go both ways if it is undirected, with its attribute `weight`, else 1.
+
+    Raises:
+        ValueError: the matrix is not square.
+    """
+    if hasattr(graph, "is_directed"):  # networkx
+        number = {node: i for i, node in enumerate(graph.nodes)}
+        rows, weights = [], []
+        for s, t, weight in graph.edges(data="weight", default=1):
+            rows.append((number[s], number[t]))
+            weights.append(weight)
+            if s != t and not graph.is_directed():
+                rows.append((number[t], number[s]))
+                weights.append(weight)
+        return np.array(rows, "int32").reshape(-1, 2), np.array(weights, "float32")
+    matrix = graph if hasattr(graph, "tocoo") else np.asarray(graph)
+    if len(matrix.shape) != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"The matrix of a graph must be square. Received: shape={matrix.shape}")
+    if hasattr(matrix, "tocoo"):  # scipy.sparse
+        matrix = matrix.tocoo()
+        sources, targets, weights = matrix.row, matrix.col, matrix.data
+    else:
+        sources, targets = np.nonzero(matrix)
+        weights = matrix[sources, targets]
+    return np.stack([sources, targets], 1).astype("int32"), np.asarray(weights, "float32")
+
+
+def check_edges(edges, num_nodes):
+    """Raise a ValueError that names the first edge (..., E, 2) to or from a node that is not there.
+
+    The layers raise too, but later and without naming the edge, and not under XLA.
+    """
+    edges = _rows(edges)
+    if not isinstance(num_nodes, (int, np.integer)) or num_nodes < 0:
+        raise ValueError(f"`num_nodes` must be an integer of at least 0. Received: {num_nodes!r}")
+    wrong = np.argwhere((edges >= num_nodes).any(-1))
+    if len(wrong):
+        place = tuple(map(int, wrong[0]))
+        raise ValueError(
+            f"Edge {place[0] if len(place) == 1 else place} is {edges[place].tolist()}, but there "
+            f"are {num_nodes} nodes, 0 to {num_nodes - 1} ({len(wrong)} such edges)."
+        )
+
+
+def _rows(edges, edge_weights=None):
+    """The edges as an array; a ValueError unless they are one, with a weight for each."""
+    edges = np.asarray(edges)
+    if edges.ndim < 2 or edges.shape[-1] != 2 or not np.issubdtype(edges.dtype, np.integer):
+        raise ValueError(
+            "Edges are rows (source, target) of integers. "
+            f"Received: shape={edges.shape}, dtype={edges.dtype}"
+        )
+    if edge_weights is not None and np.shape(edge_weights) != edges.shape[:-1]:
+        raise ValueError(
+            "`edge_weights` must hold a weight for each edge. "
+            f"Received: {np.shape(edge_weights)} weights, {edges.shape} edges"
+        )
+    return edges
+
+
+def add_reverse_edges(edges, edge_weights=None):
+    """Each edge in both directions, none twice: the edges, and the weights if there are any.
+
+    Where an edge is there already, in either direction, the first one's weight stays.
+    """
+    edges = _rows(edges, edge_weights)
+    both = np.concatenate([edges, edges[:, ::-1]])
+    first = np.sort(np.unique(both, axis=0, return_index=True)[1])
+    if edge_weights is None:
+        return both[first]
+    return both[first], np.tile(edge_weights, 2)[first]
+
+
+def normalize_edges(
+    edges, num_nodes, edge_weights=None, *, normalize="symmetric", add_self_loops=True
+):
+    """The edges and weights of Â of `GraphConv`, self loops included.
+
+    `GraphConv(..., normalize=None, add_self_loops=False)([nodes, edges, edge_weights])` with what
+    this returns is `GraphConv(...)` with what it is given.
+    """
+    edges = _rows(edges, edge_weights)
+    check_edges(edges, num_nodes)
+    weights = np.ones(len(edges)) if edge_weights is None else np.asarray(edge_weights, "float64")
+    weights = np.where((edges < 0).any(1), 0, weights)
+    if add_self_loops:
+        loops = np.arange(num_nodes, dtype=edges.dtype)
+        edges = np.concatenate([edges, np.stack([loops, loops], 1)])
+        weights = np.concatenate([weights, np.ones(num_nodes)])
+    sources, targets = np.maximum(edges, 0).T
+    degree = np.bincount(targets, weights, num_nodes)
+    inverse = np.divide(1, degree, out=np.zeros(num_nodes), where=degree > 0)
+    if normalize == "symmetric":
+        weights = weights * np.sqrt(inverse[sources] * inverse[targets])
+    elif normalize == "row":
+        weights = weights * inverse[targets]
+    elif normalize is not None:
+        raise ValueError(
+            "Invalid value for argument `normalize`. Expected 'symmetric', 'row' or None. "
+            f"Received: normalize={normalize!r}"
+        )
+    return edges, weights.astype("float32")
+
+
+class IncomingEdges(typing.NamedTuple):
+    """Edges sorted by target: those into node n are number starts[n] to starts[n + 1]."""
+
+    starts: np.ndarray  # (N + 1,)
+    sources: np.ndarray  # (E,)
+    rows: np.ndarray  # (E,), where the edge stood before
+
+
+def incoming_edges(edges, num_nodes):
+    """Sort edges (E, 2) by target, once, for `sample_neighbors`; padding is dropped."""
+    edges = np.asarray(edges)
+    check_edges(edges, num_nodes)
+    rows = np.flatnonzero((edges >= 0).all(1))
+    rows = rows[np.argsort(edges[rows, 1], kind="stable")]
+    starts = np.searchsorted(edges[rows, 1], np.arange(num_nodes + 1))
+    return IncomingEdges(starts, edges[rows, 0], rows)
+
+
+def sample_neighbors(incoming, seeds, sizes, *, seed=None):
+    """The graph that `len(sizes)` convolutions need to compute the rows of `seeds`, at random.
+
+        index = incoming_edges(edges, len(features))
+        seeds = tf.data.Dataset.from_tensor_slices(train_nodes).shuffle(10_000).batch(512)
+        types = [tf.int64, tf.int64, tf.int64]
+        batches = seeds.map(
+            lambda s: tf.numpy_function(lambda s: sample_neighbors(index, s, [10, 5]), [s], types)
+        )
+
+    The seeds are the first rows of the batch; a loss is taken there and nowhere else.
+
+    Args:
+        incoming: what `incoming_edges` returns.
+        seeds: (S,) different nodes.
+        sizes: how many incoming edges of each node are kept, without replacement: of the seeds,
+            of their neighbors, and so on. None keeps all.
+        seed: of the draw, an integer or a `numpy.random.Generator`.
+
+    Returns:
+        nodes (n,), the node that each row stands for, seeds first; edges (m, 2) among the rows;
+        and for each edge the row where it stands in the whole graph, for weights. All int64.
+
+    Hamilton, Ying & Leskovec, Inductive representation learning on large graphs, NeurIPS 2017.
+    """
+    rng = np.random.default_rng(seed)
+    row_of = np.full(len(incoming.starts) - 1, -1)  # of each node, in the batch
+    if len(set(seeds)) < len(seeds) or not np.isin(seeds, np.arange(len(row_of))).all():
+        raise ValueError(f"`seeds` must be different nodes below {len(row_of)}. Received: {seeds}")
+    if not all(size is None or size in range(2**31) for size in sizes):
+        raise ValueError(f"`sizes` must be numbers of edges or None. Received: {sizes!r}")
+    seeds = np.asarray(seeds, "int64")
+    row_of[seeds] = np.arange(len(seeds))
+    nodes, kept, targets, frontier = [seeds], [], [], seeds
+    for size in sizes:
+        first, last = incoming.starts[frontier], incoming.starts[frontier + 1]
+        count = last - first
+        owner = np.repeat(np.arange(len(frontier)), count)
+        place = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+        edge = first[owner] + place
+        if size is not None:
+            # In a random order within each owner, the first ones; owners stay in order.
+            edge = edge[np.lexsort((rng.random(len(edge)), owner))]
+            edge, owner = edge[place < size], owner[place < size]
+        kept.append(edge)
+        targets.append(row_of[frontier[owner]])
+        found = np.unique(incoming.sources[edge])
+        frontier = found[row_of[found] < 0].astype("int64")
+        row_of[frontier] = np.arange(len(frontier)) + sum(map(len, nodes))
+        nodes.append(frontier)
+    kept = np.concatenate([*kept, np.zeros(0, "int64")]).astype("int64")
+    sources = row_of[incoming.sources[kept]]
+    edges = np.stack([sources, np.concatenate([*targets, sources[:0]])], 1)
+    return np.concatenate(nodes), edges.astype("int64"), incoming.rows[kept].astype("int64")

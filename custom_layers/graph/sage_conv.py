@@ -1,0 +1,150 @@
+"""SAGEConv: a node beside the aggregate of its neighbors, through one linear map.
+
+    y_n = [x_n, m_n] W + b             x (N, F)   W (2F, O)   b (O,)   y (N, O)
+
+    m_n = Σ_{t_e = n} w_e x[s_e] / Σ_{t_e = n} w_e        aggregate="mean"  (w = 1 without weights)
+    m_n = Σ_{t_e = n} w_e x[s_e]                          aggregate="sum"
+    m_n = max_{t_e = n} x[s_e]                            aggregate="max", entry by entry
+
+    y_n / |y_n|                                           normalize=True, before the activation
+
+Backward, given dy = dL/dy, with W = [U; V] (the upper half meets x, the lower half m):
+
+    dU = xᵀ dy         dV = mᵀ dy       db = Σ_n dy_n     dx = dy Uᵀ + (aggregation)ᵀ (dy Vᵀ)
+
+and of z = y / |y|:    dy = (dz - z <z, dz>) / |y|.
+
+Sum and mean are linear, so M x V is (M x) V or M (x V), whichever sends fewer numbers.
+Hamilton, Ying & Leskovec, Inductive representation learning on large graphs, NeurIPS 2017.
+"""
+
+import keras
+import tensorflow as tf
+
+from custom_layers.base import Layer, check_positive
+from custom_layers.core.dense import affine
+from custom_layers.gradients import with_backward
+from custom_layers.graph.graph_conv import adjacency
+from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
+from custom_layers.graph.segments import propagate_max, wide
+
+
+def normalize_rows_forward(x, epsilon=1e-12):
+    """x (N, F) -> x / |x|, rows of length 1; a length counts as at least `epsilon`."""
+    square = tf.reduce_sum(tf.square(wide(x)), -1, keepdims=True)
+    inverse = tf.math.rsqrt(tf.maximum(square, epsilon**2))
+    return tf.cast(wide(x) * inverse, x.dtype), (x, inverse, square > epsilon**2)
+
+
+def normalize_rows_backward(dy, cache, epsilon=1e-12):
+    x, inverse, longer = cache
+    y, wide_dy = wide(x) * inverse, wide(dy)
+    along = tf.where(longer, tf.reduce_sum(y * wide_dy, -1, keepdims=True), 0)
+    return tf.cast((wide_dy - y * along) * inverse, dy.dtype)
+
+
+normalize_rows = with_backward(normalize_rows_forward, normalize_rows_backward)
+
+
+AGGREGATE = ("mean", "sum", "max")
+
+
+@keras.saving.register_keras_serializable(package="custom_layers")
+class SAGEConv(Layer):
+    """GraphSAGE convolution: `activation([x, m] W + b)`, the formula at the top of this file.
+
+    Called on `[nodes, edges]` or, with mean and sum, on `[nodes, edges, edge_weights]`: nodes
+    `(N, F)`, edges `(E, 2)` integer rows (source, target), edge_weights `(E,)`; or batched, with
+    one more axis in front of each. Output `(N, units)` or `(B, N, units)`. Weights
+    `kernel (2F, units)`, upper half for the node itself, and `bias (units,)`.
+
+    Padding, masks and edges out of range as in `GraphConv`. Without neighbors m is 0. On a graph
+    of `custom_layers.graphs.sample_neighbors` this is the mini-batch training of the paper.
+
+    Args:
+        units: O, features of an output node.
+        activation: applied to the output.
+        use_bias: whether b is there.
+        aggregate: `"mean"`, `"sum"` or `"max"`. The paper's max has a dense layer below it:
+            put a `Dense(..., activation="relu")` in front.
+        normalize: whether output rows are scaled to length 1, as in the paper's algorithm, which
+            does so after the activation: with `relu`, set it on the last layer only.
+        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+            activity_regularizer, kernel_constraint, bias_constraint: as in `Dense`.
+
+    Raises:
+        ValueError: an argument is not one of the above; weights are given to a maximum; inputs
+            that do not fit each other.
+        InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
+    """
+
+    def __init__(
+        self,
+        units,
+        activation=None,
+        use_bias=True,
+        aggregate="mean",
+        normalize=False,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        check_positive(units=units)
+        if aggregate not in AGGREGATE:
+            raise ValueError(
+                f"Invalid value for argument `aggregate`. Expected one of {AGGREGATE}. "
+                f"Received: aggregate={aggregate!r}"
+            )
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.units = units
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.aggregate = aggregate
+        self.normalize = normalize
+        self.set_knobs("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.set_knobs("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        self.features = node_features(self, input_shape)
+        if self.aggregate == "max" and len(input_shape) == 3:
+            raise ValueError(
+                "SAGEConv with aggregate='max' has no use for edge weights. "
+                f"Received: input_shape={input_shape}"
+            )
+        self.kernel = self.add_weight(
+            name="kernel", shape=(2 * self.features, self.units), **self.knobs("kernel")
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.units,), **self.knobs("bias"))
+
+    def call(self, inputs, mask=None):
+        graph = disjoint_union(self, inputs, mask)
+        kernel = tf.convert_to_tensor(self.kernel)
+        bias = None if self.bias is None else tf.convert_to_tensor(self.bias)
+        own, neighbors = kernel[: self.features], kernel[self.features :]
+        y = affine(graph.nodes, own, bias)
+        if self.aggregate == "max":
+            y += affine(propagate_max(graph.nodes, graph.edges), neighbors, None)
+        else:
+            normalize = "row" if self.aggregate == "mean" else None
+            send = adjacency(graph, normalize, False, graph.values)
+            if self.features <= self.units:
+                y += affine(tf.cast(send(wide(graph.nodes)), y.dtype), neighbors, None)
+            else:
+                y += tf.cast(send(wide(affine(graph.nodes, neighbors, None))), y.dtype)
+        y = normalize_rows(y) if self.normalize else y
+        y = y if self.activation is None else self.activation(y)
+        return restore(y, graph)
+
+    def compute_mask(self, inputs, mask=None):
+        return node_mask(mask)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[0][:-1], self.units)

@@ -1,0 +1,80 @@
+"""Flatten: all axes but the batch become one.
+
+    y = x, reshaped         x (B, ...)   y (B, product of the others); (B, 1) for x (B,)
+
+With `data_format="channels_first"`, x (B, C, ...) first becomes (B, ..., C), so that y, and the
+weights of what follows, do not depend on the format.
+
+Backward, given dy = dL/dy: dx = dy, reshaped to the shape of x, and with the axes put back.
+
+The values of a sparse x stay what they are, at other indices.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from custom_layers.base import Layer, shape_of
+from custom_layers.convolutional.windows import standardize_data_format
+from custom_layers.gradients import with_backward
+
+
+def channels_last(rank):
+    """The permutation (B, C, ...) -> (B, ..., C)."""
+    return (0, *range(2, rank), 1)
+
+
+def flatten_forward(x, *, data_format="channels_last"):
+    """x (B, ...) -> y (B, N)."""
+    shape, size = shape_of(x), x.shape[1:].num_elements()
+    if data_format == "channels_first" and x.shape.rank > 2:
+        x = tf.transpose(x, channels_last(x.shape.rank))
+    # Not -1, which an empty batch leaves undetermined.
+    size = tf.reduce_prod(shape[1:]) if size is None else size
+    return tf.reshape(x, (shape[0], size)), (shape, x.shape.rank)
+
+
+def flatten_backward(dy, cache, *, data_format="channels_last"):
+    shape, rank = cache
+    if data_format == "channels_first" and rank > 2:
+        order = channels_last(rank)
+        back = [order.index(axis) for axis in range(rank)]
+        return tf.transpose(tf.reshape(dy, tf.gather(shape, order)), back)
+    return tf.reshape(dy, shape)
+
+
+flatten = with_backward(flatten_forward, flatten_backward)
+
+
+@keras.saving.register_keras_serializable(package="custom_layers")
+class Flatten(Layer):
+    """Input `(B, ...)`, output `(B, product of the other sizes)`; sparse if the input is.
+
+    Raises:
+        ValueError: `data_format` is none.
+    """
+
+    def __init__(self, data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        self.data_format = standardize_data_format(data_format)
+        self.input_spec = keras.layers.InputSpec(min_ndim=1)
+
+    def call(self, inputs):
+        rank, size = inputs.shape.rank, self.compute_output_shape(inputs.shape)
+        if isinstance(inputs, tf.SparseTensor):
+            if self.data_format == "channels_first" and rank > 2:
+                inputs = tf.sparse.transpose(inputs, channels_last(rank))
+            shape = tf.cast(inputs.dense_shape, tf.int64)
+            return tf.sparse.reshape(inputs, tf.stack([shape[0], tf.reduce_prod(shape[1:])]))
+        y = flatten(inputs, data_format=self.data_format)
+        y.set_shape(size)
+        return y
+
+    def compute_output_shape(self, input_shape):
+        batch, *sizes = input_shape
+        return (batch, None if None in sizes else math.prod(sizes))
+
+    def compute_output_spec(self, inputs):
+        shape = self.compute_output_shape(inputs.shape)
+        return keras.KerasTensor(shape, inputs.dtype, sparse=inputs.sparse)

@@ -1,0 +1,1 @@
+"""How fast this is, beside Keras, PyTorch and PyG."""

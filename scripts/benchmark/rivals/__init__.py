@@ -1,0 +1,1 @@
+"""The other side of a comparison, in a Python of its own."""

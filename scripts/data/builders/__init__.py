@@ -1,0 +1,1 @@
+"""Builders of data sets that tensorflow-datasets does not have."""

@@ -1,0 +1,247 @@
+"""The formats that a model is written in for serving. None of them needs this package afterwards.
+
+    saved_model   a folder for TensorFlow, to fine-tune too
+    onnx          a file for onnxruntime and the many others that read ONNX
+    litert        a file for LiteRT, which was TensorFlow Lite: phones and small devices
+
+Inputs have the names of the Keras inputs; outputs are called `output_0`, `output_1`, ..., or by
+the keys of the dict that the model returns. What a format has no operation for is an InputError.
+"""
+
+import contextlib
+import importlib.util
+import logging
+import os
+import pathlib
+import re
+import shutil
+
+from scripts.training.command_line import InputError
+from scripts.training.run_folder import unfinished
+
+# What loops over time collect their outputs in, and what texts are cut into words by.
+LOOP, TEXT = "TensorList", {"StringLower", "StaticRegexReplace", "StringSplitV2"}
+
+
+class LackingError(InputError):
+    """A format has not all operations that a model needs; `operations` are their names."""
+
+    def __init__(self, format, operations):
+        self.operations = sorted(operations)
+        # LiteRT has loops over time for a batch whose size is known.
+        self.by_size = format == "LiteRT" and all(name.startswith(LOOP) for name in operations)
+        names = ", ".join(self.operations)
+        super().__init__(
+            f"{format} has no {names} for a batch of any size, which the recurrent layers of this "
+            "model need: --batch-size 1 takes one example at a time"
+            if self.by_size
+            else f"{format} has no {names}, which this model needs"
+        )
+
+
+def write(model, path, format="saved_model", batch_size=None):
+    """Write `model` to `path`, whole or not at all; what was there is replaced.
+
+    Args:
+        model: a `keras.Model`.
+        path: of the new folder or file.
+        format: one of `FORMATS`.
+        batch_size: fix the first axis of each input to it. LiteRT wants that of loops over time.
+    """
+    with _whole(pathlib.Path(path)) as place:
+        FORMATS[format][0](model, place, batch_size)
+
+
+@contextlib.contextmanager
+def _whole(path):
+    """Yield a place beside `path` to write to, which becomes `path` if all goes well.
+
+    Killed at any time, `path` is as before, as it should be, or (replacing a folder) for a moment
+    not there; what is left beside it is cleared away, or put back, by the next export.
+    """
+    partial, old = unfinished(path), path.parent / f".{path.name}.replaced"
+
+    def clear():
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
+
+    clear()
+    try:
+        partial.mkdir(parents=True)
+        yield partial / path.name
+        if path.is_dir():
+            path.rename(old)
+        (partial / path.name).replace(path)
+    finally:
+        clear()
+
+
+def _signature(model, batch_size):
+    """What `model` is called with, as TensorSpecs in its own structure."""
+    import keras
+    import tensorflow as tf
+
+    model = served(model)
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+    def spec(x):
+        first = batch_size if x.shape[0] is None else x.shape[0]
+        return tf.TensorSpec((first, *x.shape[1:]), x.dtype, name=x.name)
+
+    return tf.nest.map_structure(spec, inputs)
+
+
+def served(model):
+    """The part of a model that is served: of a GAN, the generator."""
+    return getattr(model, "generator", model)
+
+
+@contextlib.contextmanager
+def _without_cudnn(model):
+    """Let recurrent layers run their loops in operations that need no GPU where they are served."""
+    layers = [layer for layer in model._flatten_layers() if hasattr(layer, "use_cudnn")]
+    before = [layer.use_cudnn for layer in layers]
+    try:
+        for layer in layers:
+            layer.use_cudnn = False
+        yield
+    finally:
+        for layer, value in zip(layers, before, strict=True):
+            layer.use_cudnn = value
+
+
+def saved_model(model, path, batch_size=None):
+    import tensorflow as tf
+
+    signature = None if batch_size is None else [_signature(model, batch_size)]
+    try:
+        with _without_cudnn(model):
+            model.export(path, verbose=False, input_signature=signature)
+    except tf.errors.OpError as error:  # a full disk, for example
+        raise OSError(error.error_code, error.message) from error
+
+
+def onnx(model, path, batch_size=None):
+    _need("onnx", "tf2onnx")
+    import onnx
+    import tf2onnx
+
+    with _silent(), _without_cudnn(model):
+        serve, signature = _frozen(served(model), batch_size)
+        converted, _ = tf2onnx.convert.from_function(serve, signature)
+    version = converted.opset_import[0].version
+    lacking = {
+        node.op_type
+        for node in _nodes(converted.graph)
+        if not onnx.defs.has(node.op_type, version, node.domain)
+    }
+    if lacking:
+        raise LackingError("ONNX", lacking)
+    onnx.checker.check_model(converted, full_check=True)
+    path.write_bytes(converted.SerializeToString())
+
+
+def _frozen(model, batch_size):
+    """`model` as a function whose weights and other constants are part of its graph.
+
+    What tf2onnx freezes by itself are variables: it would make inputs of other constants.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    signature = _signature(model, batch_size)
+
+    @tf.function(input_signature=[signature])
+    def call(inputs):
+        y = model(inputs, training=False)
+        return y if isinstance(y, dict) else numbered(y)
+
+    concrete = call.get_concrete_function()
+    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    flat = [tf.TensorSpec(x.shape, x.dtype, x.op.name) for x in frozen.inputs]
+
+    @tf.function(input_signature=flat)
+    def serve(*inputs):
+        return tf.nest.pack_sequence_as(concrete.structured_outputs, frozen(*inputs))
+
+    return serve, flat
+
+
+def numbered(outputs):
+    outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+    return {f"output_{i}": y for i, y in enumerate(outputs)}
+
+
+def _nodes(graph):
+    """All nodes of an ONNX graph, those in the bodies of its loops included."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g)
+
+
+def litert(model, path, batch_size=None):
+    import tensorflow as tf
+
+    folder = path.parent / "to_convert"
+    saved_model(model, folder, batch_size)
+    try:
+        with _silent():
+            converter = tf.lite.TFLiteConverter.from_saved_model(
+                str(folder), signature_keys=["serving_default"]
+            )
+            # Not TensorFlow's own kernels (Flex), which a LiteRT interpreter does not have.
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+            content = converter.convert()
+    except Exception as error:  # ConverterError, of a module that is not public
+        # Its message is pages long and names operations as 'tf.Name'.
+        lacking = set(re.findall(r"'tf\.(\w+)' op", str(error))) | TEXT & operations(folder)
+        if lacking:
+            raise LackingError("LiteRT", lacking) from error
+        first = str(error).strip().partition("\n")[0]
+        raise InputError(f"LiteRT cannot convert this model: {first}") from error
+    path.write_bytes(content)
+
+
+def operations(folder):
+    """The names of all operations in a SavedModel."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    read = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    graph = read.meta_graphs[0].graph_def
+    bodies = [graph.node, *(function.node_def for function in graph.library.function)]
+    return {node.op for body in bodies for node in body}
+
+
+def _need(*packages):
+    for name in packages:
+        if importlib.util.find_spec(name) is None:
+            raise InputError(
+                f"{name} is not installed: pip install --constraint constraints.txt "
+                "--editable '.[export]'"
+            )
+
+
+@contextlib.contextmanager
+def _silent():
+    """Keep what the converters say, in C++ and in Python, from the terminal: errors are raised."""
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    logging.disable(logging.CRITICAL)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
+        logging.disable(logging.NOTSET)
+
+
+FORMATS = {  # how it is written, and what it is called in a run folder
+    "saved_model": (saved_model, "saved_model"),
+    "onnx": (onnx, "model.onnx"),
+    "litert": (litert, "model.tflite"),
+}

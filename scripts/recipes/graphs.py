@@ -1,0 +1,208 @@
+"""The recipes of graphs: classes of nodes, classes of whole graphs, what somebody will like."""
+
+import functools
+
+from scripts.recipes.recipe import Data, Recipe, later
+
+
+def nodes(name, **options):
+    load = later("scripts.data.nodes", "load_nodes", **options)
+    if name == "influencers":  # its baseline counts followers, which others have not
+        return Data(name, load, {name: {}}, {})
+    return Data(name, load, {"karate_club": {}}, {"planetoid/cora": {}, "planetoid/citeseer": {}})
+
+
+def node_classifier(conv, **fixed):
+    """The model of the convolution of that name in `custom_layers`."""
+
+    def model(data, **options):
+        import custom_layers
+        from models.node_classifier import node_classifier
+
+        layer = getattr(custom_layers, conv)
+        return node_classifier(data.features, len(data.classes), conv=layer, **fixed, **options)
+
+    return model
+
+
+node_classification = functools.partial(
+    Recipe,
+    task="classes of a graph's nodes",
+    rival="label propagation",
+    loss=None,
+    metrics=(),
+    objective=later("scripts.tasks.graph_figures", "objective"),
+    figure="accuracy",
+    baseline=later("scripts.tasks.graph_figures", "label_propagation"),
+    pictures=later("scripts.tasks.graph_figures", "node_pictures"),
+    divisible=False,
+    decay=False,
+    epochs=200,
+    batch_size=1,
+    learning_rate=0.01,
+    dropout=0.5,
+    l2=2.5e-4,
+)
+
+
+graphs = functools.partial(
+    Data,
+    load=later("scripts.data.graphs", "load_graphs"),
+    offline={"graph_atlas": {}},
+    tfds={"tu/mutag": {}, "tu/enzymes": {}},
+)
+
+
+def only(name, load):
+    """A data set that goes with a model of its own."""
+    return Data(name, load, {}, {name: {}})
+
+
+def graph_classifier(pooling="GraphSumPooling", **fixed):
+    """The model with the pooling of that name in `custom_layers`."""
+
+    def model(data, **options):
+        import custom_layers
+        from models.graph_classifier import graph_classifier
+
+        layer = getattr(custom_layers, pooling)
+        return graph_classifier(data.features, len(data.classes), pooling=layer, **fixed, **options)
+
+    return model
+
+
+graph_classification = functools.partial(
+    Recipe,
+    task="classes of graphs",
+    shows=("GINConv", "GraphSumPooling"),
+    rival="commonest class",
+    loss="sparse_categorical_crossentropy",
+    metrics=("accuracy",),
+    figure="accuracy",
+    baseline=later("scripts.tasks.baselines", "commonest_class"),
+    pictures=later("scripts.tasks.graph_figures", "graph_pictures"),
+    divisible=False,
+    epochs=60,
+    batch_size=32,
+    learning_rate=0.01,
+    l2=0.0,
+)
+
+# How many values each of the nine columns of an atom has in the Open Graph Benchmark: its number,
+# chirality, degree, charge, hydrogens, radical electrons, hybridization, aromatic, in a ring.
+ATOMS = (119, 5, 12, 12, 10, 6, 6, 2, 2)
+
+
+def recommender(**fixed):
+    make = later("models.recommender", "recommender", **fixed)
+    return lambda data, **options: make(data.users + data.items, **options)
+
+
+GRAPH_RECIPES = {
+    "karate-gcn": node_classification(
+        about="which leader 32 members of a karate club followed (from networkx), GCN",
+        data=nodes("karate_club"),
+        model=node_classifier("GraphConv"),
+        shows=("GraphConv",),
+        baseline=later("scripts.tasks.graph_figures", "commonest_class"),
+        rival="commonest class",
+        short=100,
+    ),
+    "influencers-sage": node_classification(
+        about="whom a social network hears (2000 generated accounts), GraphSAGE",
+        data=nodes("influencers"),
+        model=node_classifier("SAGEConv", units=32),
+        shows=("SAGEConv",),
+        baseline=later("scripts.tasks.graph_figures", "most_followed"),
+        rival="most followers",
+        dropout=0.0,
+        short=100,
+    ),
+    "cora-gcn": node_classification(
+        about="subjects of 2708 papers that cite each other, 140 of them known, GCN",
+        data=nodes("planetoid/cora"),
+        model=node_classifier("GraphConv"),
+        shows=("GraphConv",),
+    ),
+    "cora-gat": node_classification(
+        about="subjects of 2708 papers that cite each other, 140 of them known, GAT",
+        data=nodes("planetoid/cora"),
+        model=node_classifier("GATConv", units=8),
+        shows=("GATConv",),
+        learning_rate=0.005,
+        dropout=0.6,
+        epochs=400,
+    ),
+    "cora-sage-sampled": node_classification(
+        about="subjects of 2708 papers, trained on sampled neighborhoods, GraphSAGE",
+        data=nodes("planetoid/cora", sizes=(10, 10)),
+        model=node_classifier("SAGEConv"),
+        shows=("SAGEConv",),
+        batch_size=70,
+        epochs=100,
+    ),
+    "citeseer-gcn": node_classification(
+        about="subjects of 3327 papers that cite each other, 120 of them known, GCN",
+        data=nodes("planetoid/citeseer"),
+        model=node_classifier("GraphConv"),
+        shows=("GraphConv",),
+    ),
+    "atlas-gin": graph_classification(
+        about="which graphs of up to 7 nodes have a triangle (1253, from networkx), GIN",
+        data=graphs("graph_atlas"),
+        shows=("GINConv", "GraphAveragePooling"),
+        # Whether something is there anywhere is no sum over nodes: one more layer after pooling.
+        model=graph_classifier("GraphAveragePooling", hidden=64),
+        epochs=40,
+        short=30,
+        dropout=0.0,
+    ),
+    "mutag-gin": graph_classification(
+        about="which molecules are mutagenic (188), GIN",
+        data=graphs("tu/mutag"),
+        model=graph_classifier(units=(16,) * 4),
+    ),
+    "enzymes-gin": graph_classification(
+        about="six classes of enzymes, from how proteins are folded (600), GIN",
+        data=graphs("tu/enzymes"),
+        model=graph_classifier(units=(32,) * 4),
+        epochs=150,
+    ),
+    "molpcba-gin": graph_classification(
+        about="what 437,929 molecules do in 128 experiments, GIN",
+        data=only("ogbg_molpcba", later("scripts.data.graphs", "load_graphs", kinds=ATOMS)),
+        model=graph_classifier(units=(256,) * 5, categorical=len(ATOMS), tasks=True),
+        loss=None,
+        metrics=(),
+        objective=lambda data: {"loss": "binary_crossentropy"},
+        measure=later("scripts.tasks.graph_figures", "average_precision"),
+        figure="average_precision",
+        baseline=later("scripts.tasks.graph_figures", "share_of_yes"),
+        rival="guessing",
+        pictures=later("scripts.tasks.graph_figures", "task_pictures"),
+        epochs=50,
+        batch_size=256,
+        learning_rate=1e-3,
+    ),
+    "movielens-lightgcn": Recipe(
+        task="what somebody will like",
+        shows=("GraphConv", "Embedding"),
+        rival="most popular",
+        about="what people will like (MovieLens, 100,836 ratings of 610 people), LightGCN",
+        data=only("movielens/latest-small-ratings", later("scripts.data.likes", "load_likes")),
+        model=recommender(),
+        loss=None,
+        metrics=(),
+        objective=later("scripts.tasks.recommendations", "objective"),
+        figure="recall_20",
+        measure=later("scripts.tasks.recommendations", "measure"),
+        baseline=later("scripts.tasks.recommendations", "baseline"),
+        pictures=later("scripts.tasks.recommendations", "pictures"),
+        divisible=False,
+        epochs=40,
+        batch_size=2048,
+        learning_rate=0.01,
+        dropout=0.0,
+        l2=1e-6,
+    ),
+}

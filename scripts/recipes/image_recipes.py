@@ -1,0 +1,236 @@
+"""The recipes for images and videos that do more, or other things, than naming a class."""
+
+import functools
+
+from scripts.recipes.recipe import Data, Recipe, later
+
+DIGITS = ("background", *map(str, range(10)))
+OUTLINES = {
+    "classes": ("background", "pet", "outline"),
+    "values": (2, 1, 3),
+    "size": (128, 128),
+}
+PICTURES = {
+    "offline": {"digits": {}},
+    "tfds": {"mnist": {}, "fashion_mnist": {}, "cifar10": {}, "cmaterdb/bangla": {}},
+}
+images = functools.partial(Data, load=later("scripts.data.images", "load_images"), **PICTURES)
+images_twice = functools.partial(
+    Data, load=later("scripts.tasks.reconstruction", "load"), **PICTURES
+)
+masks = functools.partial(
+    Data,
+    load=later("scripts.data.masks", "load_masks"),
+    offline={"digits_canvas": {"classes": DIGITS}},
+    tfds={"oxford_iiit_pet": OUTLINES},
+)
+videos = functools.partial(
+    Data,
+    load=later("scripts.data.videos", "load_videos"),
+    offline={"moving_digits": {}},
+    tfds={"ucf101/ucf101_1": {"frames": 16, "size": (112, 112)}},
+)
+
+
+def boxes(name, cell):
+    load = later("scripts.data.boxes", "load_boxes", cell=cell)
+    return Data(name, load, {"digits_canvas": {}}, {"voc/2007": {"size": (224, 224)}})
+
+
+def with_classes(name, **fixed):
+    """The function `name` of `models.name`, given the shape and the classes of the data."""
+    make = later(f"models.{name}", name, **fixed)
+    return lambda data, **options: make(data.shape, len(data.classes), **options)
+
+
+def without_classes(name, **fixed):
+    make = later(f"models.{name}", name, **fixed)
+    return lambda data, **options: make(data.shape, **options)
+
+
+def confusion(model, data):
+    from scripts.tasks.plots import confusion, predictions
+
+    return {"confusion.png": confusion(*predictions(model, data.test), data.classes, data.name)}
+
+
+segmentation = functools.partial(
+    Recipe,
+    task="classes of pixels",
+    shows=("Conv2DTranspose", "Conv2D", "MaxPooling2D"),
+    rival="all background",
+    loss=None,
+    metrics=(),
+    objective=later("scripts.tasks.segmentation", "objective"),
+    figure="mean_iou",
+    select="val_mean_iou",
+    mode="max",
+    baseline=later("scripts.tasks.segmentation", "baseline"),
+    pictures=later("scripts.tasks.segmentation", "pictures"),
+)
+detection = functools.partial(
+    Recipe,
+    task="boxes around objects",
+    shows=("Conv2D", "BatchNormalization", "ReLU"),
+    rival="the same boxes in every image",
+    loss=None,
+    metrics=(),
+    objective=later("scripts.tasks.detection", "objective"),
+    callbacks=later("scripts.tasks.detection", "callbacks"),
+    measure=later("scripts.tasks.detection", "measure"),
+    figure="mean_average_precision",
+    select="val_mean_average_precision",
+    mode="max",
+    baseline=later("scripts.tasks.detection", "baseline"),
+    pictures=later("scripts.tasks.detection", "pictures"),
+)
+video_classification = functools.partial(
+    Recipe,
+    task="classes of videos",
+    shows=("Conv3D", "MaxPooling3D", "GlobalAveragePooling3D"),
+    rival="commonest class",
+    loss="sparse_categorical_crossentropy",
+    metrics=("accuracy",),
+    figure="accuracy",
+    baseline=later("scripts.tasks.baselines", "commonest_class"),
+    pictures=confusion,
+)
+reconstruction = functools.partial(
+    Recipe,
+    task="images through few numbers",
+    shows=("Conv2D", "Conv2DTranspose", "Dense"),
+    rival="the mean image",
+    loss="binary_crossentropy",
+    metrics=("mse",),
+    figure="mse",
+    better="min",
+    baseline=later("scripts.tasks.reconstruction", "baseline"),
+    dropout=0.0,
+    l2=0.0,
+)
+invention = functools.partial(
+    Recipe,
+    task="inventing images",
+    shows=("Conv2DTranspose", "LeakyReLU", "BatchNormalization"),
+    rival="a normal distribution of all pixels",
+    loss=None,
+    metrics=(),
+    callbacks=later("scripts.tasks.generation", "callbacks"),
+    measure=later("scripts.tasks.generation", "measure"),
+    figure="frechet_distance",
+    better="min",
+    momentum=0.5,  # with the usual 0.9, the two networks chase each other in circles
+    select="val_frechet_distance",
+    baseline=later("scripts.tasks.generation", "baseline"),
+    pictures=later("scripts.tasks.generation", "pictures"),
+    l2=0.0,
+)
+IMAGE_RECIPES = {
+    "canvas-unet": segmentation(
+        about="which pixel belongs to which digit (2200 images, generated), U-Net",
+        data=masks("digits_canvas"),
+        model=with_classes("unet", filters=(16, 32, 64)),
+        epochs=15,
+        short=6,
+        batch_size=32,
+        learning_rate=3e-3,
+    ),
+    "pet-unet": segmentation(
+        about="outlines of cats and dogs 128x128 (7349 photographs), U-Net",
+        data=masks("oxford_iiit_pet"),
+        model=with_classes("unet", filters=(16, 32, 64, 128)),
+        epochs=30,
+        batch_size=32,
+    ),
+    "canvas-detector": detection(
+        about="boxes around digits (2200 images, generated), single-shot detector",
+        data=boxes("digits_canvas", cell=4),
+        model=with_classes("detector", filters=(32, 64)),
+        epochs=20,
+        short=6,
+        batch_size=32,
+        learning_rate=3e-3,
+    ),
+    "voc-detector": detection(
+        about="boxes around 20 kinds of things 224x224 (9963 photographs), single-shot detector",
+        data=boxes("voc/2007", cell=16),
+        model=with_classes("detector", filters=(32, 64, 128, 256)),
+        epochs=60,
+        batch_size=32,
+    ),
+    "motion-convnet3d": video_classification(
+        about="in which direction a digit moves (1800 videos, generated), 3-D convolutional net",
+        data=videos("moving_digits"),
+        model=with_classes("convnet3d", filters=(8, 16, 32)),
+        epochs=8,
+        short=4,
+        batch_size=32,
+        learning_rate=3e-3,
+    ),
+    "ucf101-convnet3d": video_classification(
+        about="101 human actions, 16 frames 112x112 (13,320 videos), 3-D convolutional net",
+        data=videos("ucf101/ucf101_1"),
+        model=with_classes("convnet3d", filters=(32, 64, 128, 256)),
+        epochs=30,
+        batch_size=16,
+    ),
+    "digits-autoencoder": reconstruction(
+        about="handwritten digits through 8 numbers, convolutional autoencoder",
+        data=images_twice("digits"),
+        model=without_classes("autoencoder", latent=8),
+        pictures=later("scripts.tasks.reconstruction", "pictures"),
+        epochs=60,
+        short=10,
+        batch_size=32,
+    ),
+    "mnist-autoencoder": reconstruction(
+        about="handwritten digits 28x28 through 16 numbers, convolutional autoencoder",
+        data=images_twice("mnist"),
+        model=without_classes("autoencoder", latent=16),
+        pictures=later("scripts.tasks.reconstruction", "pictures"),
+        epochs=20,
+        batch_size=128,
+    ),
+    "digits-vae": reconstruction(
+        about="handwritten digits through 8 numbers, variational autoencoder that invents more",
+        data=images_twice("digits"),
+        model=without_classes("vae", latent=8, divergence=0.5),
+        pictures=later("scripts.tasks.reconstruction", "pictures_and_samples"),
+        epochs=60,
+        short=15,
+        batch_size=32,
+    ),
+    "mnist-vae": reconstruction(
+        about="handwritten digits 28x28 through 16 numbers, variational autoencoder",
+        data=images_twice("mnist"),
+        model=without_classes("vae", latent=16),
+        pictures=later("scripts.tasks.reconstruction", "pictures_and_samples"),
+        epochs=20,
+        batch_size=128,
+    ),
+    "digits-gan": invention(
+        about="invented handwritten digits 8x8, DCGAN",
+        data=images("digits"),
+        model=without_classes("gan", latent=16, filters=(64,)),
+        epochs=60,
+        short=20,
+        batch_size=32,
+        dropout=0.0,
+    ),
+    "mnist-gan": invention(
+        about="invented handwritten digits 28x28, DCGAN",
+        data=images("mnist"),
+        model=without_classes("gan", latent=64, filters=(64, 128)),
+        epochs=20,
+        batch_size=128,
+        learning_rate=2e-4,
+    ),
+    "fashion-mnist-gan": invention(
+        about="invented articles of clothing 28x28, DCGAN",
+        data=images("fashion_mnist"),
+        model=without_classes("gan", latent=64, filters=(64, 128)),
+        epochs=20,
+        batch_size=128,
+        learning_rate=2e-4,
+    ),
+}

@@ -1,0 +1,112 @@
+"""Recipe: what is trained on what, and what is measured."""
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+
+from scripts.training.command_line import InputError
+
+
+def later(module, name, *arguments, **options):
+    """The function `name` of a module that is imported when the function is called.
+
+    It is called with `arguments` before the given ones, and with `options` too.
+    """
+
+    def call(*given, **more):
+        function = getattr(importlib.import_module(module), name)
+        return function(*arguments, *given, **options, **more)
+
+    return call
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The data set of a recipe, and the others that its pipeline and its model take as well.
+
+    name: of the data set.
+    load: `(name, *, batch_size, seed, data_dir, download_dir, ...) -> data` with the tf.data
+        pipelines `train`, `validation` and `test`, and whatever the recipe looks for.
+    offline: `{name: what load must be told of it}`, of what comes with a dependency or is
+        generated.
+    tfds: the same, of what is downloaded.
+    """
+
+    name: str
+    load: Callable
+    offline: dict[str, dict]
+    tfds: dict[str, dict]
+
+    def __call__(self, name=None, **settings):
+        """The data of this name, or of the recipe's own data set."""
+        name, known = name or self.name, self.offline | self.tfds
+        if name not in known and known[self.name]:
+            # What must be told of a data set is not known of this one.
+            raise InputError(f"data set {name}: this recipe reads {', '.join(known)}")
+        return self.load(name, **known.get(name, {}), **settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A task: data, model, what to minimize, what to report; then the default settings.
+
+    task: what is learned, in a few words. about: on what, and by which kind of model.
+    shows: the layers that it is there to show.
+    data: where the examples come from.
+    model: `(data, dropout, l1, l2, layers) -> keras.Model`.
+    loss, metrics: as `keras.Model.compile` takes them.
+    objective: `(data) -> arguments of compile` that depend on the data, such as a metric that must
+        know the number of classes; they go before `loss` and `metrics`.
+    callbacks: `(data, folder) -> callbacks` of the training, beside those that each run has.
+    figure: the metric that the run is judged by.
+    select: the logged value whose best epoch gives the weights that are kept, and `mode`, whether
+        the best is the "min" or the "max".
+    better: whether a "max" or a "min" of the figure is sought.
+    measure: `(model, data) -> {name: figure on the test part}` beside what Keras measures.
+    baseline: `(data) -> (its name, its figure on the test part)`: what is reached without learning
+        layers. rival: which one it is, or which ones, of which it is the best.
+    pictures: `(model, data) -> {file name: matplotlib figure}`, beside the curves.
+    files: `(data) -> {file name: text}`: what else belongs to the run, such as a vocabulary.
+    divisible: whether a batch can be divided among devices; a graph's nodes cannot.
+    decay: whether the learning rate falls to 0 along a cosine, or stays.
+    momentum: of Adam, the share of the old in its mean of gradients (beta_1).
+    short: epochs that suffice to beat the baseline clearly; None where it takes all of them.
+    """
+
+    task: str
+    about: str
+    shows: tuple[str, ...]
+    data: Data
+    model: Callable
+    loss: object
+    metrics: tuple
+    figure: str
+    baseline: Callable
+    rival: str
+    pictures: Callable
+    objective: Callable = lambda data: {}
+    callbacks: Callable = lambda data, folder: []
+    better: str = "max"
+    measure: Callable = lambda model, data: {}
+    files: Callable = lambda data: {}
+    select: str = "val_loss"
+    mode: str = "min"
+    divisible: bool = True
+    decay: bool = True
+    epochs: int = 20
+    short: int | None = None
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    dropout: float = 0.25
+    l1: float = 0.0
+    l2: float = 1e-4
+
+    @property
+    def offline(self):
+        """Whether its own data set needs no network."""
+        return self.data.name in self.data.offline
+
+    def beats(self, figure, rival):
+        """Whether `figure` is the better one."""
+        return figure < rival if self.better == "min" else figure > rival

@@ -1,0 +1,193 @@
+"""The recipes of series, signals and tables."""
+
+import functools
+
+from scripts.recipes.image_recipes import confusion, with_classes
+from scripts.recipes.recipe import Data, Recipe, later
+
+series = functools.partial(
+    Data,
+    load=later("scripts.data.series", "load_series"),
+    offline={"mackey_glass": {"history": 100, "horizon": 50, "season": 50}},
+    tfds={"daily_min_temperatures": {"history": 60, "horizon": 7, "season": 365}},
+)
+
+
+def forecaster(kind, **fixed):
+    make = later("models.forecaster", "forecaster", kind=kind, **fixed)
+    return lambda data, **options: make(
+        data.history, data.horizon, mean=data.mean, variance=data.variance, **options
+    )
+
+
+forecast = functools.partial(
+    Recipe,
+    task="the next values of a series",
+    rival="seasonal naive or naive",
+    loss="mean_absolute_error",
+    metrics=("mae",),
+    figure="mae",
+    better="min",
+    measure=later("scripts.tasks.forecasts", "measure"),
+    baseline=later("scripts.tasks.forecasts", "baseline"),
+    pictures=later("scripts.tasks.forecasts", "pictures"),
+    dropout=0.0,
+    l2=0.0,
+)
+
+
+SMARTWATCH = {
+    "length": 51,
+    "channels": ("accel_x", "accel_y", "accel_z"),
+    "people": ("participant", (6,), (7, 8)),
+}
+signals = functools.partial(
+    Data,
+    load=later("scripts.data.signals", "load_signals"),
+    offline={"tones": {"length": 4000}},
+    tfds={
+        "spoken_digit": {"length": 8000},
+        "speech_commands": {"length": 16000},
+        "smartwatch_gestures": {"turn": 0.25, **SMARTWATCH},
+    },
+)
+
+
+def sequence_classifier(**fixed):
+    make = later("models.sequence_classifier", "sequence_classifier", **fixed)
+    return lambda data, **options: make(data.shape, len(data.classes), rate=data.rate, **options)
+
+
+def confusion_and_signals(model, data):
+    from scripts.tasks.sequence_plots import signals
+
+    return {**confusion(model, data), "signals.png": signals(data)}
+
+
+commonest_class = later("scripts.tasks.baselines", "commonest_class")
+
+signal_classification = functools.partial(
+    Recipe,
+    task="classes of sounds and signals",
+    shows=("Conv1D", "MaxPooling1D", "GRU"),
+    rival="commonest class",
+    loss="sparse_categorical_crossentropy",
+    metrics=("accuracy",),
+    figure="accuracy",
+    baseline=commonest_class,
+    pictures=confusion_and_signals,
+)
+
+
+table = functools.partial(
+    Data,
+    load=later("scripts.data.tables", "load_table"),
+    offline={"breast_cancer": {}, "wine": {}},
+    tfds={
+        "penguins/simple": {},
+        "german_credit_numeric": {},
+        "titanic": {"without": ("body",)},  # numbered only when found: it tells who died
+    },
+)
+
+
+def mlp(*units):
+    make = with_classes("mlp", units=units)
+    return lambda data, **options: make(data, moments=data.moments, **options)
+
+
+table_classification = functools.partial(
+    Recipe,
+    task="classes of rows of a table",
+    shows=("Dense", "Dropout"),
+    rival="commonest class",
+    loss="sparse_categorical_crossentropy",
+    metrics=("accuracy",),
+    figure="accuracy",
+    baseline=commonest_class,
+    pictures=confusion,
+    model=mlp(32, 32),
+    epochs=60,
+    batch_size=16,
+    l2=1e-3,
+)
+
+NUMBER_RECIPES = {
+    "mackey-glass-gru": forecast(
+        about="a chaotic series (5000 values), the next 50 of them, GRU",
+        data=series("mackey_glass"),
+        model=forecaster("GRU"),
+        shows=("GRU", "Dense"),
+        learning_rate=5e-3,
+        short=4,
+    ),
+    "mackey-glass-convnet": forecast(
+        about="a chaotic series (5000 values), the next 50 of them, causal convolutions",
+        data=series("mackey_glass"),
+        model=forecaster("Conv1D"),
+        shows=("Conv1D", "Dense"),
+        learning_rate=5e-3,
+        short=4,
+    ),
+    "temperatures-gru": forecast(
+        about="lowest temperatures of Melbourne (3650 days), those of the next week, GRU",
+        data=series("daily_min_temperatures"),
+        model=forecaster("GRU"),
+        shows=("GRU", "Dense"),
+    ),
+    "tones": signal_classification(
+        about="shape of a generated sound (1500 sounds), convolutions and a GRU",
+        data=signals("tones"),
+        model=sequence_classifier(),
+        epochs=30,
+        short=12,
+        batch_size=32,
+        learning_rate=3e-3,
+        dropout=0.1,
+    ),
+    "spoken-digits": signal_classification(
+        about="digits spoken by a few people (2500 sounds), convolutions and a GRU",
+        data=signals("spoken_digit"),
+        model=sequence_classifier(),
+        batch_size=32,
+    ),
+    "speech-commands": signal_classification(
+        about="12 spoken words (100,503 sounds), convolutions and a GRU",
+        data=signals("speech_commands"),
+        model=sequence_classifier(filters=(64, 128), units=128),
+        epochs=10,
+        batch_size=128,
+    ),
+    "gestures": signal_classification(
+        about="gestures of a hand with a smartwatch (3251 gestures, 20 classes), tested on people "
+        "that were not trained on, convolutions and a GRU",
+        data=signals("smartwatch_gestures"),
+        model=sequence_classifier(filters=(64, 128), units=128),
+        epochs=40,
+        batch_size=32,
+        learning_rate=2e-3,
+        dropout=0.3,
+    ),
+    "breast-cancer-mlp": table_classification(
+        about="benign and malignant tumors (569, from scikit-learn), multi-layer perceptron",
+        data=table("breast_cancer"),
+        short=30,
+    ),
+    "wine-mlp": table_classification(
+        about="three cultivars of wine (178, from scikit-learn), multi-layer perceptron",
+        data=table("wine"),
+        short=30,
+    ),
+    "penguins-mlp": table_classification(
+        about="three species of penguins (344), multi-layer perceptron",
+        data=table("penguins/simple"),
+    ),
+    "german-credit-mlp": table_classification(
+        about="who paid a credit back (1000 people), multi-layer perceptron",
+        data=table("german_credit_numeric"),
+    ),
+    "titanic-mlp": table_classification(
+        about="who survived the Titanic (1309 people), multi-layer perceptron",
+        data=table("titanic"),
+    ),
+}

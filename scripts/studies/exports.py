@@ -1,0 +1,144 @@
+"""Export a tiny model of each kind in every format and let others answer, each in a process of its
+own that has nothing of this project: python -m scripts.studies.exports
+
+Printed is a table in Markdown of the largest differences from what the model itself says.
+"""
+
+import csv
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from scripts.export import formats
+from scripts.export.tiny_models import TINY
+from scripts.training import command_line
+
+CONSUMER = pathlib.Path(__file__).parents[1] / "export" / "consumer.py"
+COUNTS = 3, 1, 8  # examples, or nodes, or graphs
+COLUMNS = {  # who answers: the format, and the column's heading
+    "saved_model": ("saved_model", "SavedModel, `tf.saved_model.load`"),
+    "tfsm_layer": ("saved_model", "SavedModel, `keras.layers.TFSMLayer`"),
+    "onnx": ("onnx", "ONNX, onnxruntime"),
+    "litert": ("litert", "LiteRT, ai-edge-litert"),
+}
+
+
+def named(model, x):
+    """Inputs by the names that exported models have for them."""
+    import tensorflow as tf
+
+    inputs = tf.nest.flatten(formats.served(model).input)
+    arrays = [np.asarray(part) for part in tf.nest.flatten(x)]
+    arrays = [part.astype(str) if part.dtype == object else part for part in arrays]
+    return {i.name: part for i, part in zip(inputs, arrays, strict=True)}
+
+
+def expected(model, x):
+    import tensorflow as tf
+
+    y = model(tf.nest.map_structure(tf.constant, x), training=False)
+    y = y if isinstance(y, dict) else formats.numbered(y)
+    return {name: np.asarray(part) for name, part in y.items()}
+
+
+def export(tiny, model, path, format):
+    """Write the model, of any size if that can be, else for one example. Returns what stands for
+    the size in the table, and how many examples are to be tried."""
+    try:
+        formats.write(model, path, format)
+        return "", [n + tiny.least for n in COUNTS]
+    except formats.LackingError as error:
+        if not error.by_size:
+            raise
+        formats.write(model, path, format, batch_size=1)
+        return " (one at a time)", [1]
+
+
+def answers(kind, jobs):
+    """The arrays that `kind` of consumer answers: jobs are (path of the model, inputs)."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for i, (path, inputs) in enumerate(jobs):
+            np.savez(f"{folder}/x{i}.npz", **inputs)
+            files += [path, f"{folder}/x{i}.npz", f"{folder}/y{i}.npz"]
+        done = subprocess.run(
+            [sys.executable, "-I", CONSUMER, kind, *files],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{kind}: {done.stderr[-2000:]}")
+        return [dict(np.load(file)) for file in files[2::3]]
+
+
+def difference(actual, wanted):
+    """The largest, relative to the largest number where that is above 1; infinite if something is
+    missing or NaN."""
+    if actual.keys() != wanted.keys():
+        return np.inf
+    worst = 0.0
+    for name, y in wanted.items():
+        if actual[name].shape != y.shape or actual[name].dtype != y.dtype:
+            return np.inf
+        if y.size:
+            scale = max(1.0, np.abs(y).max())
+            worst = np.maximum(worst, np.abs(actual[name].astype("float64") - y).max() / scale)
+    return np.inf if np.isnan(worst) else float(worst)
+
+
+def measure(names, kinds):
+    """{(name of the model, consumer): what the table says of it}"""
+    cells, jobs = {}, {kind: [] for kind in kinds}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            tiny = TINY[name]
+            model = tiny.build()
+            for format in dict.fromkeys(COLUMNS[kind][0] for kind in kinds):
+                path = pathlib.Path(folder, format, name.replace(" ", "_"))
+                mine = [kind for kind in kinds if COLUMNS[kind][0] == format]
+                try:
+                    note, counts = export(tiny, model, path, format)
+                except formats.LackingError as error:
+                    lacking = f"no {', '.join(error.operations)}"
+                    cells.update({(name, kind): lacking for kind in mine})
+                    continue
+                for kind in mine:
+                    cells[name, kind] = note
+                    for x in map(tiny.inputs, counts):
+                        jobs[kind].append((name, path, named(model, x), expected(model, x)))
+        for kind in kinds:
+            found = answers(kind, [(path, x) for _, path, x, _ in jobs[kind]])
+            errors = {}
+            for (name, *_, y), answer in zip(jobs[kind], found, strict=True):
+                errors[name] = max(errors.get(name, 0.0), difference(answer, y))
+            for name, error in errors.items():
+                cells[name, kind] = f"{error:.1e}{cells[name, kind]}"
+    return cells
+
+
+def main(arguments=None):
+    parser = command_line.Parser(prog="python -m scripts.studies.exports", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=TINY, metavar="MODEL", help="just these")
+    parser.add_argument("--csv", help="a file to write the cells to as well")
+    with command_line.one_line_errors():
+        options = parser.parse_args(arguments)
+        names, kinds = options.only or list(TINY), list(COLUMNS)
+        cells = measure(names, kinds)
+        rows = [["model", *(COLUMNS[kind][1] for kind in kinds)]]
+        rows += [[name, *(cells[name, kind] for kind in kinds)] for name in names]
+        for i, row in enumerate(rows):
+            print("|", " | ".join(row), "|")
+            if i == 0:
+                print("|---" * len(row) + "|")
+        if options.csv:
+            with pathlib.Path(options.csv).open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Train each graph layer on molecules and on one large graph, and see what an edge costs:
+
+    python -m scripts.studies.memory GATConv GraphConv --mode graph
+
+One layer takes a batch of 128 molecules first, then 169,000 nodes with 1.2 million edges, the sizes
+of ogbn-arxiv. The bytes of an edge are the growth of the process's peak memory from a training step
+on the nodes alone to one with all edges, divided by their number. Each layer has its own process.
+"""
+
+import json
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+
+from scripts.studies.graph_table import write_table
+from scripts.training import command_line
+
+LAYERS = {
+    "GraphConv": {"units": 64},
+    "SAGEConv": {"units": 64},
+    "GINConv": {"model": 64},
+    "GATConv": {"units": 8, "heads": 8},
+    "GATv2Conv": {"units": 8, "heads": 8},
+}
+FEATURES = 128
+COLUMNS = "layer", "mode", "nodes", "edges", "bytes_an_edge", "seconds_a_step"
+
+
+def measure(name, mode, nodes, edges):
+    """In this process: bytes an edge, and seconds of a training step."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    import custom_layers
+
+    rng = np.random.default_rng(0)
+    arguments = dict(LAYERS[name])
+    if "model" in arguments:
+        arguments["model"] = keras.Sequential([custom_layers.Dense(arguments["model"], "relu")])
+    layer = getattr(custom_layers, name)(**arguments)
+
+    def graph(nodes, edges, *batch):
+        return [
+            tf.constant(rng.standard_normal((*batch, nodes, FEATURES), "float32")),
+            tf.constant(rng.integers(0, nodes, (*batch, edges, 2), "int32")),
+        ]
+
+    def train(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs[0])
+            loss = tf.reduce_mean(layer(inputs, training=True) ** 2)
+        slopes = tape.gradient(loss, [inputs[0], *layer.trainable_variables])
+        return [loss, *(tf.reduce_sum(slope) for slope in slopes)]
+
+    molecules, large = graph(18, 40, 128), graph(nodes, edges)
+    layer([molecules[0][0], molecules[1][0]])  # builds it
+    step = tf.function(train, jit_compile=mode == "xla")
+    seen = [np.array(step(molecules))]
+    seen.append(np.array(step([large[0], large[1][:0]])))
+    before = peak()
+    seen.append(np.array(step(large)))
+    growth, begun = peak() - before, time.perf_counter()
+    seen.append(np.array(step(large)))
+    if not np.isfinite(seen).all():
+        raise SystemExit(f"{name}: a loss or a gradient is not finite: {seen}")
+    return growth / edges, time.perf_counter() - begun
+
+
+def peak():
+    """The most bytes that this process has held."""
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():  # `resource` counts what the process that started this one has held, too
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return 1024 * int(line.split()[1])
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # on macOS it is bytes
+    return kilobytes if sys.platform == "darwin" else 1024 * kilobytes
+
+
+def in_a_process(*arguments):
+    code = f"from scripts.studies.memory import *; print(json.dumps(measure(*{arguments!r})))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        raise command_line.InputError(f"{arguments[0]}: its process ended with {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(arguments=None):
+    parser = command_line.Parser(prog="python -m scripts.studies.memory", description=__doc__)
+    parser.add_argument("layers", nargs="*", metavar="LAYER", help=", ".join(LAYERS))
+    parser.add_argument("--mode", choices=["graph", "xla"], default="graph")
+    parser.add_argument("--nodes", type=command_line.count, default=169_000)
+    parser.add_argument("--edges", type=command_line.count, default=1_200_000)
+    parser.add_argument("--output", help="folder of a table, such as scripts/results")
+    with command_line.one_line_errors():
+        options = parser.parse_args(arguments)
+        if unknown := set(options.layers) - set(LAYERS):
+            raise command_line.InputError(
+                f"unknown layer {', '.join(sorted(unknown))}: expected {', '.join(LAYERS)}"
+            )
+        size, lines = (options.nodes, options.edges), []
+        for name in options.layers or LAYERS:
+            cost, seconds = in_a_process(name, options.mode, *size)
+            lines.append((name, options.mode, *size, round(cost), round(seconds, 3)))
+            print(f"{name}: {cost:.0f} bytes an edge, {seconds:.2f} s a step", flush=True)
+        if options.output:
+            about = {"features": FEATURES, "layers": LAYERS}
+            name = f"graph-memory-{options.mode}"
+            write_table(pathlib.Path(options.output), name, about, COLUMNS, lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What is learned: objective, measure, baseline and pictures of each task."""

@@ -1,0 +1,132 @@
+"""detection: how good found boxes are, and what guessing would reach.
+
+A detection is a hit if it overlaps a true box of its class, in its image, that no more probable
+detection has taken. Going from the most to the least probable detection of a class, precision
+(share of hits) falls while recall (share of true boxes hit) rises; the average precision is the
+area under the falling envelope of precision over recall, and its mean is that over the classes.
+
+Everingham et al., The PASCAL visual object classes challenge, IJCV 2010.
+"""
+
+import keras
+import numpy as np
+
+from models.detector import detections
+from scripts.tasks import image_plots
+
+
+def overlaps(boxes, others):
+    """Intersection over union: boxes `(n, 4)`, others `(m, 4)` -> `(n, m)`."""
+    boxes, others = boxes[:, None], others[None]
+    top_left = np.maximum(boxes[..., :2], others[..., :2])
+    bottom_right = np.minimum(boxes[..., 2:], others[..., 2:])
+    both = np.prod(np.maximum(bottom_right - top_left, 0), -1)
+    area, other_area = (np.prod(b[..., 2:] - b[..., :2], -1) for b in (boxes, others))
+    return both / np.maximum(area + other_area - both, 1e-12)
+
+
+def average_precision(hits, total):
+    """The area under precision over recall.
+
+    Args:
+        hits: whether each detection is one, the most probable first.
+        total: how many true boxes there are.
+    """
+    hits = np.cumsum(hits)
+    recall = hits / total
+    precision = hits / np.arange(1, len(hits) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall, prepend=0) * envelope))
+
+
+def mean_average_precision(truth, found, overlap=0.5):
+    """The mean over the classes that occur.
+
+    Args:
+        truth: of each image the boxes `(n, 4)` and labels `(n,)`.
+        found: of each image the boxes `(m, 4)`, labels `(m,)` and scores `(m,)`.
+        overlap: intersection over union from which on a detection may be a hit.
+    """
+    scores, hits, totals = {}, {}, {}  # by class
+    for (boxes, labels), (found_boxes, found_labels, found_scores) in zip(
+        truth, found, strict=True
+    ):
+        for label in set(labels.tolist()) | set(found_labels.tolist()):
+            mine, chosen = boxes[labels == label], found_labels == label
+            totals[label] = totals.get(label, 0) + len(mine)
+            order = np.argsort(-found_scores[chosen], kind="stable")
+            scores.setdefault(label, []).extend(found_scores[chosen][order])
+            table = overlaps(found_boxes[chosen][order], mine)
+            for row in table:
+                best = row.argmax() if len(mine) else None
+                hit = best is not None and row[best] >= overlap
+                hits.setdefault(label, []).append(hit)
+                if hit:
+                    table[:, best] = -1  # taken
+    figures = []
+    for label, total in totals.items():
+        if total:
+            order = np.argsort(-np.array(scores.get(label, ())), kind="stable")
+            figures.append(average_precision(np.array(hits.get(label, ()), bool)[order], total))
+    return float(np.mean(figures))
+
+
+def objective(data):
+    cells = data.grid[0] * data.grid[1]  # Keras's losses are means over cells, these are sums
+    return {
+        "loss": {"classes": "binary_focal_crossentropy", "boxes": "mean_absolute_error"},
+        "loss_weights": {"classes": cells * len(data.classes), "boxes": cells * 4},
+    }
+
+
+def detect(model, images):
+    """The boxes, labels and scores that a detector finds in each image."""
+    found = detections(model).predict(images, verbose=0)
+    columns = found["boxes"], found["labels"], found["scores"], found["count"]
+    return [
+        (boxes[:count], labels[:count], scores[:count])
+        for boxes, labels, scores, count in zip(*columns, strict=True)
+    ]
+
+
+def measure(model, data, part="test"):
+    precision = mean_average_precision(data.truth[part], detect(model, getattr(data, part)))
+    return {"mean_average_precision": precision}
+
+
+def callbacks(data, folder):
+    """Log the figure of the validation part."""
+
+    def log(epoch, logs):
+        figures = measure(callback.model, data, "validation")
+        logs.update({f"val_{name}": value for name, value in figures.items()})
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=log)
+    return [callback]
+
+
+def baseline(data):
+    """The same guesses for every image.
+
+    Tiles of the size of the mean training box, each for every class, scored by how common it is.
+    """
+    boxes = np.concatenate([boxes for boxes, _ in data.truth["train"]])
+    labels = np.concatenate([labels for _, labels in data.truth["train"]])
+    size = (boxes[:, 2:] - boxes[:, :2]).mean(0)
+    rows, columns = np.maximum(np.round(1 / size).astype(int), 1)
+    at = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), -1)
+    centers = (at.reshape(-1, 2) + 0.5) / (rows, columns)
+    guesses = np.concatenate([centers - size / 2, centers + size / 2], -1)
+    common = np.bincount(labels, minlength=len(data.classes)) / len(labels)
+    guess = (
+        np.repeat(guesses, len(common), 0),
+        np.tile(np.arange(len(common)), len(guesses)),
+        np.tile(common, len(guesses)),
+    )
+    truth = data.truth["test"]
+    return "the same boxes in every image", mean_average_precision(truth, [guess] * len(truth))
+
+
+def pictures(model, data):
+    images, _ = image_plots.first(data.test)
+    return {"boxes.png": image_plots.boxes(data, images, detect(model, images))}

@@ -1,0 +1,38 @@
+"""reconstruction: images through a few numbers and back, judged by the squared error of a pixel."""
+
+import dataclasses
+
+import numpy as np
+
+from scripts.data.images import load_images
+from scripts.tasks import image_plots
+
+
+def load(name, **options):
+    """Images of which each is its own answer."""
+    data = load_images(name, **options)
+    parts = ("train", "validation", "test")
+    return dataclasses.replace(
+        data, **{part: getattr(data, part).map(lambda x, y: (x, x)) for part in parts}
+    )
+
+
+def baseline(data):
+    """Each image is answered with the mean image of the training part."""
+    images = np.concatenate([x for x, _ in data.train.as_numpy_iterator()])
+    mean = images.mean(0, dtype="float64")
+    test = data.test.unbatch().as_numpy_iterator()
+    return "the mean image", float(np.mean([((x - mean) ** 2).mean() for x, _ in test]))
+
+
+def pictures(model, data):
+    return {"reconstructions.png": image_plots.reconstructions(model, data)}
+
+
+def pictures_and_samples(model, data):
+    """Of a variational autoencoder, also images of codes that it draws."""
+    decoder = model.get_layer("decoder")
+    codes = np.random.RandomState(0).standard_normal((60, decoder.input_shape[-1]))
+    samples = decoder.predict(codes.astype("float32"), verbose=0)
+    samples = image_plots.invented(samples, f"{data.name}: invented")
+    return {**pictures(model, data), "samples.png": samples}

@@ -1,0 +1,1 @@
+"""How a recipe is trained: fit, checkpoints, devices, run folders."""

@@ -1,0 +1,59 @@
+"""GINConv: the equation of the paper, written densely at six nodes."""
+
+import keras
+import numpy as np
+import pytest
+
+from custom_layers.checks import assert_near, check_backward
+from custom_layers.core.dense import Dense
+from custom_layers.graph.gin_conv import GINConv
+from tests.six_nodes import EDGES, NODES, PADDED_EDGES, PADDED_WEIGHTS, WEIGHTS, dense, randomized
+
+
+def network():
+    return keras.Sequential(
+        [Dense(5, "tanh", dtype="float64"), Dense(3, dtype="float64")], name="network"
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("train_epsilon", [False, True])
+def test_equation_and_backward(weighted, train_epsilon):
+    inputs = [NODES, EDGES, WEIGHTS] if weighted else [NODES, EDGES]
+    layer = GINConv(network(), epsilon=0.3, train_epsilon=train_epsilon, dtype="float64")
+    randomized(layer, inputs)
+    epsilon = layer.epsilon_weight.numpy() if train_epsilon else 0.3
+    assert len(layer.weights) == 4 + train_epsilon
+    a = dense(weights=WEIGHTS if weighted else None)
+    u, b, v, c = layer.network.get_weights()
+    expected = np.tanh(((1 + epsilon) * np.eye(6) + a) @ NODES @ u + b) @ v + c
+    assert_near("output", layer(inputs), expected)
+    check_backward(layer, inputs)
+    padded = [NODES, PADDED_EDGES, PADDED_WEIGHTS] if weighted else [NODES, PADDED_EDGES]
+    assert_near("padded", layer(padded), expected)
+
+
+def test_the_network_is_saved_with_it(tmp_path):
+    inputs = [keras.Input((4,)), keras.Input((2,), dtype="int32")]
+    functional = keras.Input((4,))
+    functional = keras.Model(functional, Dense(2)(functional))
+    for inner in (network(), functional, Dense(2)):
+        layer = GINConv(inner, train_epsilon=True)
+        model = keras.Model(inputs, layer(inputs))
+        randomized(layer, [NODES, EDGES])
+        model.save(tmp_path / "model.keras")
+        again = keras.models.load_model(tmp_path / "model.keras")
+        assert_near("output", again([NODES, EDGES]), model([NODES, EDGES]), 0)
+        assert len(again.trainable_weights) == len(model.trainable_weights)
+
+
+def test_batch_normalization_inside_knows_of_training():
+    layer = GINConv(keras.Sequential([Dense(3), keras.layers.BatchNormalization()]))
+    before = layer([NODES, EDGES], training=False)
+    layer([NODES, EDGES], training=True)
+    assert np.abs(layer([NODES, EDGES], training=False) - before).max() > 1e-3
+
+
+def test_network_must_be_a_layer():
+    with pytest.raises(ValueError, match="`network` must be a Keras layer or model.*16"):
+        GINConv(16)

@@ -1,0 +1,68 @@
+"""GraphConv: the equation of the paper, written densely at six nodes."""
+
+import numpy as np
+import pytest
+
+from custom_layers.checks import assert_near, check_backward
+from custom_layers.graph.graph_conv import GraphConv
+from tests.six_nodes import EDGES, NODES, PADDED_EDGES, PADDED_WEIGHTS, WEIGHTS, dense, randomized
+
+
+def propagation(weights=None, normalize="symmetric", add_self_loops=True):
+    """Â as a dense matrix."""
+    a = dense(weights=weights) + add_self_loops * np.eye(6)
+    d = a.sum(1)
+    power = np.zeros(6)
+    if normalize == "row":
+        power[d > 0] = 1 / d[d > 0]
+        return power[:, None] * a
+    if normalize == "symmetric":
+        power[d > 0] = d[d > 0] ** -0.5
+        return power[:, None] * a * power
+    return a
+
+
+ARGUMENTS = [
+    {"units": 3},
+    {"units": 5, "activation": "tanh"},
+    {"units": 3, "normalize": "row", "use_bias": False},
+    {"units": 5, "normalize": None, "add_self_loops": False},
+    {"units": 1, "normalize": "symmetric", "add_self_loops": False},
+    {"units": 5, "normalize": "row", "add_self_loops": False, "activation": "tanh"},
+]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
+def test_equation_and_backward(arguments, weighted):
+    inputs = [NODES, EDGES, WEIGHTS] if weighted else [NODES, EDGES]
+    layer = randomized(GraphConv(dtype="float64", **arguments), inputs)
+    options = {k: arguments[k] for k in ("normalize", "add_self_loops") if k in arguments}
+    kernel, *bias = layer.get_weights()
+    expected = propagation(WEIGHTS if weighted else None, **options) @ NODES @ kernel
+    expected = expected + bias[0] if bias else expected
+    expected = np.tanh(expected) if "activation" in arguments else expected
+    assert_near("output", layer(inputs), expected)
+    check_backward(layer, inputs)
+    padded = [NODES, PADDED_EDGES, PADDED_WEIGHTS] if weighted else [NODES, PADDED_EDGES]
+    assert_near("padded", layer(padded), expected)
+
+
+def test_negative_degrees_count_as_zero():
+    weights = -np.ones(len(EDGES))
+    layer = randomized(GraphConv(3, add_self_loops=False, dtype="float64"), [NODES, EDGES, weights])
+    bias = layer.get_weights()[1]
+    assert_near("output", layer([NODES, EDGES, weights]), np.broadcast_to(bias, (6, 3)))
+    check_backward(layer, [NODES, EDGES, weights])
+
+
+@pytest.mark.parametrize("normalize", ["both", "Symmetric", True, 1])
+def test_normalize_is_one_of_three(normalize):
+    with pytest.raises(ValueError, match=f"argument `normalize`.*{normalize}"):
+        GraphConv(3, normalize=normalize)
+
+
+@pytest.mark.parametrize("units", [0, -1, 2.5, "3"])
+def test_units_must_be_a_positive_integer(units):
+    with pytest.raises(ValueError, match=f"`units`, expected a positive integer.*{units}"):
+        GraphConv(units)

@@ -1,0 +1,317 @@
+"""What every graph layer promises about its inputs: one row a layer, the promises below."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import custom_layers as cl
+from custom_layers.checks import assert_near
+from tests.six_nodes import EDGES, NODES, PADDED_EDGES, randomized
+
+RNG = np.random.default_rng(0)
+LAYERS = {
+    "GraphConv": lambda **k: cl.GraphConv(3, "tanh", **k),
+    "GraphConv wide": lambda **k: cl.GraphConv(7, normalize="row", **k),
+    "GATConv": lambda **k: cl.GATConv(3, heads=2, **k),
+    "GATv2Conv": lambda **k: cl.GATv2Conv(3, heads=2, concat=False, add_self_loops=False, **k),
+    "SAGEConv": lambda **k: cl.SAGEConv(3, **k),
+    "SAGEConv max": lambda **k: cl.SAGEConv(3, aggregate="max", **k),
+    "GINConv": lambda **k: cl.GINConv(cl.Dense(3, **k), train_epsilon=True, **k),
+    "EdgeConv": lambda **k: cl.EdgeConv(cl.Dense(3, **k), "sum", **k),
+    "RGCNConv": lambda **k: cl.RGCNConv(3, num_relations=3, **k),
+    "ChebConv": lambda **k: cl.ChebConv(3, K=3, **k),
+    "SGConv": lambda **k: cl.SGConv(3, K=2, **k),
+    "APPNP": lambda **k: cl.APPNP(3, **k),
+}
+WEIGHTED = {"GraphConv", "GraphConv wide", "SAGEConv", "GINConv", "ChebConv", "SGConv", "APPNP"}
+
+
+def pytest_generate_tests(metafunc):
+    marked = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "name" in metafunc.fixturenames and "name" not in marked:
+        metafunc.parametrize("name", LAYERS)
+
+
+def with_values(name, nodes, edges):
+    """The inputs of the layer, the third one a function of the nodes that an edge joins."""
+    ends = np.take_along_axis(
+        nodes.sum(-1)[..., None], np.maximum(edges, 0).reshape(*edges.shape[:-2], -1, 1), -2
+    ).reshape(edges.shape)
+    if name == "EdgeConv":
+        return [nodes, edges, np.sin(ends)]
+    if name == "RGCNConv":
+        return [nodes, edges, (ends.sum(-1) > 0).astype("int32") + (ends[..., 0] > 1)]
+    if name in WEIGHTED:
+        return [nodes, edges, 1.5 + np.sin(ends.sum(-1))]
+    return [nodes, edges]
+
+
+def slopes(layer, inputs):
+    """The output, and the gradients of a sum of sines."""
+    inputs = [tf.convert_to_tensor(x) for x in inputs]
+    points = [x for x in inputs if x.dtype.is_floating]
+    with tf.GradientTape() as tape:
+        tape.watch(points)
+        y = layer(inputs)
+        loss = tf.reduce_sum(tf.sin(y))
+    points += [w.value for w in layer.trainable_variables]
+    return y, tape.gradient(loss, points)
+
+
+def test_renumbering_the_nodes_renumbers_the_output(name):
+    inputs = with_values(name, NODES, EDGES)
+    layer = randomized(LAYERS[name](dtype="float64"), inputs)
+    order = np.array([3, 5, 0, 2, 1, 4])  # new row i is old row order[i]
+    edges_order = RNG.permutation(len(EDGES))
+    moved = [NODES[order], np.argsort(order)[EDGES][edges_order]]
+    moved += [x[edges_order] for x in inputs[2:]]
+    assert_near("output", layer(moved), tf.gather(layer(inputs), order))
+
+
+def test_padding_changes_nothing(name):
+    inputs, padded = with_values(name, NODES, EDGES), with_values(name, NODES, PADDED_EDGES)
+    layer = randomized(LAYERS[name](dtype="float64"), inputs)
+    y, gradients = slopes(layer, inputs)
+    z, others = slopes(layer, padded)
+    assert_near("output", z, y)
+    kept = (PADDED_EDGES >= 0).all(1)
+    for a, b in zip(others, gradients, strict=True):
+        a = np.asarray(a)
+        if a.shape[:1] == (12,):  # of edges
+            assert not a[~kept].any()
+            a = a[kept]
+        assert_near("gradient", a, b)
+
+
+def test_batched_is_flat(name):
+    nodes = np.stack([NODES, NODES[::-1] + 1, 2 * NODES])
+    edges = np.stack([PADDED_EDGES, PADDED_EDGES[::-1], np.full_like(PADDED_EDGES, -1)])
+    batched = with_values(name, nodes, edges)
+    layer = randomized(LAYERS[name](dtype="float64"), batched)
+    y, gradients = slopes(layer, batched)
+    assert y.shape[:2] == (3, 6)
+    shifted = np.where(edges < 0, -1, edges + 6 * np.arange(3)[:, None, None])
+    flat = [x.reshape(-1, *x.shape[2:]) for x in [nodes, shifted, *batched[2:]]]
+    z, others = slopes(layer, flat)
+    assert_near("output", tf.reshape(y, z.shape), z)
+    for a, b in zip(gradients, others, strict=True):
+        assert_near("gradient", tf.reshape(a, b.shape), b)
+    for i in range(3):
+        assert_near("alone", layer([x[i] for x in batched]), y[i])
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_masked_nodes_are_not_there(name, batched):
+    mask = np.array([1, 1, 0, 1, 1, 0], bool)
+    left = np.flatnonzero(mask)
+    kept = mask[EDGES].all(1)
+    inputs = with_values(name, NODES, EDGES)
+    small = [NODES[left], np.searchsorted(left, EDGES[kept])] + [x[kept] for x in inputs[2:]]
+    layer = randomized(LAYERS[name](dtype="float64"), inputs)
+    expected = np.zeros(layer(inputs).shape)
+    expected[left] = layer(small)
+    if batched:
+        inputs, mask, expected = [x[None] for x in inputs], mask[None], expected[None]
+    for given in (mask, [mask, None, None][: len(inputs)]):
+        assert_near("output", layer(inputs, mask=given), expected)
+    assert_near("no mask", layer(inputs, mask=[None] * len(inputs)), layer(inputs), 0)
+
+
+def test_masks_travel_through_models(name):
+    kinds = np.array([[3, 1, 2, 0], [1, 2, 3, 1]])
+    edges = np.array([[[0, 1], [1, 2], [2, 3]], [[0, 1], [1, 2], [2, 3]]], "int32")
+    shapes = [keras.Input((4,), dtype="int32"), keras.Input((3, 2), dtype="int32")]
+    x = keras.layers.Embedding(4, 4, mask_zero=True)(shapes[0])
+    third = with_values(name, np.zeros((2, 4, 1), "float32"), edges)[2:]
+    more = [keras.Input(t.shape[1:], dtype=t.dtype.name) for t in third]
+    first = LAYERS[name]()([x, shapes[1], *more])
+    y = LAYERS[name](name="second")([first, shapes[1], *more])
+    pooled = keras.layers.GlobalAveragePooling1D()(y)
+    model = keras.Model([*shapes, *more], [y, pooled])
+    y, pooled = model.predict([kinds, edges, *third], verbose=0)
+    assert not y[0, 3].any()
+    assert y[1, 3].any()
+    assert_near("pooled", pooled[0], y[0, :3].mean(0), 1e-6)
+
+
+def test_no_edges_and_no_nodes(name):
+    inputs = with_values(name, NODES, EDGES)
+    layer = randomized(LAYERS[name](dtype="float64"), inputs)
+    nothing = [x[:0] for x in inputs[1:]]
+    padding = [np.full_like(x, -1) if i == 0 else x for i, x in enumerate(inputs[1:])]
+    y, gradients = slopes(layer, [NODES, *nothing])
+    assert y.shape[0] == 6
+    assert_near("padding only", layer([NODES, *padding]), y)
+    assert all(np.isfinite(g).all() for g in gradients)
+    y, gradients = slopes(layer, [NODES[:0], *nothing])
+    assert y.shape[0] == 0
+    assert all(np.isfinite(g).all() for g in gradients)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_many_neighbors_in_half_precision(name, dtype):
+    """A star of 3000 neighbors: the sums forward and backward do not get stuck."""
+    nodes = (1 + 0.1 * RNG.standard_normal((3001, 4))).astype("float32")
+    ends = np.stack([np.arange(1, 3001), np.zeros(3000, int)], 1)
+    for edges in (ends, ends[:, ::-1]):
+        inputs = with_values(name, nodes, edges)
+        layer = LAYERS[name](dtype="float64")
+        layer(inputs)
+        half = LAYERS[name](dtype=dtype)
+        half(inputs)
+        small = [0.02 * RNG.standard_normal(w.shape) for w in layer.get_weights()]
+        layer.set_weights(small)
+        half.set_weights(small)
+        assert_near("output", np.asarray(half(inputs), "float64"), layer(inputs), 2e-2)
+
+
+@pytest.mark.parametrize("name", ["GraphConv", "GATv2Conv", "SAGEConv max", "RGCNConv"])
+def test_compiled_fit_of_a_flat_graph(name):
+    inputs = with_values(name, NODES.astype("float32"), PADDED_EDGES.astype("int32"))
+    shapes = [keras.Input(batch_shape=(None, *x.shape[1:]), dtype=x.dtype.name) for x in inputs]
+    results = []
+    for compiled in (False, True):
+        keras.utils.set_random_seed(1)
+        model = keras.Model(shapes, cl.Dense(2)(LAYERS[name]()(shapes)))
+        model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=compiled)
+        data = tf.data.Dataset.from_tensors((tuple(inputs), np.ones((6, 2), "float32"))).repeat()
+        history = model.fit(data, steps_per_epoch=3, epochs=2, shuffle=False, verbose=0)
+        assert history.history["loss"][1] < history.history["loss"][0]
+        results.append(model.get_weights())
+    for a, b in zip(*results, strict=True):
+        assert_near("weight", a, b, 1e-4)
+
+
+@pytest.mark.parametrize("name", ["GraphConv", "GATv2Conv", "SAGEConv max", "GINConv"])
+def test_a_flat_model_is_saved_and_exported(name, tmp_path):
+    inputs = with_values(name, NODES.astype("float32"), PADDED_EDGES.astype("int32"))
+    inputs = [x.astype("float32") if x.dtype == "float64" else x for x in inputs]
+    shapes = [keras.Input(batch_shape=(None, *x.shape[1:]), dtype=x.dtype.name) for x in inputs]
+    layer = LAYERS[name]()
+    model = keras.Model(shapes, layer(shapes))
+    expected, gradients = slopes(layer, inputs)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert_near("reloaded", again(inputs), expected, 1e-6)
+    model.export(tmp_path / "exported", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "exported")
+    x = tf.constant(inputs[0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(tf.sin(loaded.serve([x, *inputs[1:]])))
+    assert_near("gradient of the exported model", tape.gradient(loss, x), gradients[0], 1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int16", "uint8"])
+def test_any_integers_are_edges(name, dtype):
+    inputs = with_values(name, NODES, EDGES)
+    layer = LAYERS[name]()
+    assert_near("output", layer([NODES, EDGES.astype(dtype), *inputs[2:]]), layer(inputs), 0)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_an_edge_to_nowhere_is_never_taken_for_another(name, batched):
+    nodes, edges = NODES.astype("float32"), EDGES.astype("int32")
+    if batched:  # node 6 of graph 0 would be node 0 of graph 1
+        nodes, edges = np.stack([nodes, nodes]), np.stack([edges, edges])
+    inputs = with_values(name, nodes, edges)
+    layer = LAYERS[name]()
+    layer(inputs)
+    wrong = edges.copy()
+    wrong[..., 3, 1] = 6
+    wrong = [tf.constant(x) for x in [nodes, wrong, *inputs[2:]]]
+    for function in (layer, tf.function(layer)):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="points at a node that is not there"
+        ):
+            function(wrong)
+    assert np.isnan(tf.function(layer, jit_compile=True)(wrong)).all()
+
+
+def test_inputs_that_do_not_fit(name):
+    def attempt(nodes, edges, message):
+        third = with_values(name, NODES, EDGES)[2:]
+        with pytest.raises(ValueError, match=message):
+            LAYERS[name]()([nodes, edges, *third])
+
+    attempt(NODES, EDGES.astype("float32"), "edges of .* must be integers")
+    attempt(NODES, EDGES.T, r"edges of .* must have the shape \(E, 2\)")
+    attempt(NODES[None], EDGES, r"edges of .* must have the shape \(B, E, 2\)")
+    attempt(NODES[0], EDGES, r"nodes of .* must have the shape")
+    attempt(NODES.astype("int32"), EDGES, "nodes of .* must be floating point")
+    with pytest.raises(ValueError, match=r"called on a list \[nodes, edges\]"):
+        LAYERS[name]()(NODES)
+    layer, inputs = LAYERS[name](), with_values(name, NODES, EDGES)
+    layer(inputs)
+    with pytest.raises(ValueError, match="was built for nodes of 4 features"):
+        layer([NODES[:, :3], *inputs[1:]])
+
+
+def test_batches_that_do_not_fit():
+    with pytest.raises(ValueError, match="batch of nodes and of edges"):
+        cl.GraphConv(3)([np.stack([NODES] * 3), np.stack([EDGES] * 2)])
+    with pytest.raises(ValueError, match="third input of GraphConv"):
+        cl.GraphConv(3)([NODES[None], EDGES[None], np.ones(8)])
+
+
+TWO_REPLICAS = """
+import sys; sys.path[:0] = [""]
+import keras, numpy as np, tensorflow as tf
+cpus = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+from tests.layers.graph import test_graph_inputs as t
+
+rng = np.random.default_rng(0)
+nodes = rng.standard_normal((8, 6, 4)).astype("float32")
+edges = rng.integers(-1, 6, (8, 9, 2)).astype("int32")
+targets = rng.standard_normal((8, 6, 2)).astype("float32")
+
+def train(name, scope):
+    inputs = t.with_values(name, nodes, edges)
+    inputs = [x.astype("float32") if x.dtype == "float64" else x for x in inputs]
+    with scope:
+        keras.utils.set_random_seed(0)
+        shapes = [keras.Input(x.shape[1:], dtype=x.dtype.name) for x in inputs]
+        model = keras.Model(shapes, t.cl.Dense(2)(t.LAYERS[name]()(shapes)))
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+    model.fit(inputs, targets, batch_size=4, epochs=2, shuffle=False, verbose=0)
+    return model.get_weights()
+
+strategy = tf.distribute.MirroredStrategy(
+    ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
+)
+import contextlib
+for name in ["GATConv", "SAGEConv max"]:
+    one = train(name, contextlib.nullcontext())
+    two = train(name, strategy.scope())
+    for a, b in zip(one, two, strict=True):
+        assert np.abs(a - b).max() < 1e-5, name
+print("equal")
+"""
+
+
+def test_two_replicas_train_like_one():
+    root = pathlib.Path(__file__).parents[3]
+    result = subprocess.run(
+        [sys.executable, "-c", TWO_REPLICAS],
+        cwd=root,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.strip().endswith("equal"), result.stderr[-2000:]
+
+
+def test_inputs_of_unknown_rank():
+    layer = cl.GraphConv(2)
+    layer.build([(3, 4), (5, 2)])
+    unknown = [tf.TensorSpec(None, tf.float32), tf.TensorSpec((None, 2), tf.int32)]
+    with pytest.raises(ValueError, match="GraphConv must know whether its inputs are flat or"):
+        tf.function(lambda *x: layer(list(x))).get_concrete_function(*unknown)

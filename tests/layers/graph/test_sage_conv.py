@@ -1,0 +1,62 @@
+"""SAGEConv: the equation of the paper, written densely at six nodes."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from custom_layers.checks import assert_near, check_backward
+from custom_layers.graph.sage_conv import SAGEConv, normalize_rows
+from tests.six_nodes import EDGES, NODES, PADDED_EDGES, PADDED_WEIGHTS, WEIGHTS, dense, randomized
+
+
+def aggregated(aggregate, weights=None):
+    a = dense(weights=weights)
+    if aggregate == "max":
+        rows = [NODES[a[n] > 0] for n in range(6)]
+        return np.stack([r.max(0) if len(r) else np.zeros(4) for r in rows])
+    if aggregate == "mean":
+        a = a / np.where(a.sum(1) > 0, a.sum(1), 1)[:, None]
+    return a @ NODES
+
+
+@pytest.mark.parametrize("units", [2, 5])
+@pytest.mark.parametrize(
+    ("aggregate", "weighted"),
+    [("mean", False), ("mean", True), ("sum", False), ("sum", True), ("max", False)],
+)
+@pytest.mark.parametrize(
+    "arguments", [{}, {"normalize": True, "use_bias": False, "activation": "tanh"}], ids=str
+)
+def test_equation_and_backward(aggregate, weighted, units, arguments):
+    inputs = [NODES, EDGES, WEIGHTS] if weighted else [NODES, EDGES]
+    layer = SAGEConv(units, aggregate=aggregate, dtype="float64", **arguments)
+    randomized(layer, inputs)
+    kernel, *bias = layer.get_weights()
+    around = aggregated(aggregate, WEIGHTS if weighted else None)
+    y = np.concatenate([NODES, around], 1) @ kernel
+    y = y + bias[0] if bias else y
+    if arguments:
+        y = np.tanh(y / np.linalg.norm(y, axis=1, keepdims=True))
+    assert_near("output", layer(inputs), y)
+    check_backward(layer, inputs)
+    padded = [NODES, PADDED_EDGES, PADDED_WEIGHTS] if weighted else [NODES, PADDED_EDGES]
+    assert_near("padded", layer(padded), y)
+
+
+def test_normalize_rows_of_any_length():
+    x = np.array([[3.0, 4.0], [0.0, 0.0], [3e-13, 4e-13], [-1e8, 0.0]])
+    expected = np.array([[0.6, 0.8], [0, 0], [0.3, 0.4], [-1, 0]])
+    assert_near("rows", normalize_rows(tf.constant(x)), expected)
+    check_backward(normalize_rows, x[:1])
+    x = tf.zeros((1, 2))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = normalize_rows(x)
+    assert np.isfinite(tape.gradient(y, x)).all()
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match="`aggregate`.*'median'"):
+        SAGEConv(3, aggregate="median")
+    with pytest.raises(ValueError, match="aggregate='max' has no use for edge weights"):
+        SAGEConv(3, aggregate="max")([NODES, EDGES, WEIGHTS])
