@@ -1,4 +1,4 @@
-"""Layer: what all layers here share, namely their config and the knobs of their weights.
+"""Layer: what all layers here share, namely their config and the options of their weights.
 
 A constructor argument becomes an attribute of the same name (scikit-learn's rule), so the config is
 read off the signatures and written once, here. An argument whose name ends in `initializer`,
@@ -12,7 +12,7 @@ import numbers
 import keras
 import tensorflow as tf
 
-KNOBS = {
+SERIALIZED = {
     "initializer": keras.initializers,
     "regularizer": keras.regularizers,
     "constraint": keras.constraints,
@@ -77,24 +77,24 @@ class Layer(keras.layers.Layer):
                 )
         super().__init__(**kwargs)
 
-    def set_knobs(self, weight, initializer, regularizer, constraint):
-        """Store the three knobs of `weight` as `<weight>_initializer` and so on."""
+    def set_weight_options(self, weight, initializer, regularizer, constraint):
+        """Store the three options of `weight` as `<weight>_initializer` and so on."""
         setattr(self, f"{weight}_initializer", keras.initializers.get(initializer))
         setattr(self, f"{weight}_regularizer", keras.regularizers.get(regularizer))
         setattr(self, f"{weight}_constraint", keras.constraints.get(constraint))
 
-    def knobs(self, weight):
-        """The three knobs of `weight`, as keyword arguments of `add_weight`."""
+    def weight_options(self, weight):
+        """The three options of `weight`, as keyword arguments of `add_weight`."""
         return {
-            knob: getattr(self, f"{weight}_{knob}")
-            for knob in ("initializer", "regularizer", "constraint")
+            option: getattr(self, f"{weight}_{option}")
+            for option in ("initializer", "regularizer", "constraint")
         }
 
     def get_config(self):
         config = super().get_config()  # name, trainable, dtype, activity_regularizer if there is
         for name in self._argument_names() - config.keys() - {"activity_regularizer"}:
             value = getattr(self, name)
-            kind = KNOBS.get(name.rpartition("_")[2])
+            kind = SERIALIZED.get(name.rpartition("_")[2])
             if kind is not None:
                 value = kind.serialize(value)
             elif isinstance(value, keras.layers.Layer):

@@ -106,8 +106,8 @@ class _Conv(Layer):
         self.groups = groups
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
-        self.set_knobs("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_knobs("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
         self.input_spec = keras.layers.InputSpec(min_ndim=self.rank + 2)
 
     def build(self, input_shape):
@@ -122,11 +122,13 @@ class _Conv(Layer):
         self.kernel = self.add_weight(
             name="kernel",
             shape=(*self.kernel_size, channels // self.groups, self.filters),
-            **self.knobs("kernel"),
+            **self.weight_options("kernel"),
         )
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.filters,), **self.knobs("bias"))
+            self.bias = self.add_weight(
+                name="bias", shape=(self.filters,), **self.weight_options("bias")
+            )
         axis = -1 if self.data_format == "channels_last" else 1
         self.input_spec = keras.layers.InputSpec(min_ndim=self.rank + 2, axes={axis: channels})
 

@@ -116,8 +116,8 @@ class _ConvTranspose(Layer):
         windows.check_windows(filters, self.strides, self.dilation_rate)
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
-        self.set_knobs("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_knobs("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
         self.input_spec = keras.layers.InputSpec(min_ndim=self.rank + 2)
 
     def _check_output_padding(self):
@@ -134,11 +134,13 @@ class _ConvTranspose(Layer):
         self.kernel = self.add_weight(
             name="kernel",
             shape=(*self.kernel_size, self.filters, channels),
-            **self.knobs("kernel"),
+            **self.weight_options("kernel"),
         )
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.filters,), **self.knobs("bias"))
+            self.bias = self.add_weight(
+                name="bias", shape=(self.filters,), **self.weight_options("bias")
+            )
         axis = -1 if self.data_format == "channels_last" else 1
         self.input_spec = keras.layers.InputSpec(min_ndim=self.rank + 2, axes={axis: channels})
 

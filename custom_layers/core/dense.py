@@ -99,8 +99,8 @@ class Dense(Layer):
         self.units = units
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
-        self.set_knobs("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_knobs("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
         self.input_spec = keras.layers.InputSpec(min_ndim=2)
         self.supports_masking = True
 
@@ -112,11 +112,13 @@ class Dense(Layer):
                 f"Received: input_shape={tuple(input_shape)}"
             )
         self.kernel = self.add_weight(
-            name="kernel", shape=(features, self.units), **self.knobs("kernel")
+            name="kernel", shape=(features, self.units), **self.weight_options("kernel")
         )
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.units,), **self.knobs("bias"))
+            self.bias = self.add_weight(
+                name="bias", shape=(self.units,), **self.weight_options("bias")
+            )
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: features})
 
     def call(self, inputs, training=None):

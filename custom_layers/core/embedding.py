@@ -78,7 +78,7 @@ class Embedding(Layer):
         super().__init__(**kwargs)
         self.input_dim = input_dim
         self.output_dim = output_dim
-        self.set_knobs(
+        self.set_weight_options(
             "embeddings", embeddings_initializer, embeddings_regularizer, embeddings_constraint
         )
         self.mask_zero = mask_zero
@@ -95,7 +95,7 @@ class Embedding(Layer):
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.input_dim, self.output_dim),
-            **self.knobs("embeddings"),
+            **self.weight_options("embeddings"),
         )
         self.built = True
 

@@ -78,7 +78,7 @@ class EmbeddingBag(Layer):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.input_dim = input_dim
         self.output_dim = output_dim
-        self.set_knobs(
+        self.set_weight_options(
             "embeddings", embeddings_initializer, embeddings_regularizer, embeddings_constraint
         )
 
@@ -86,7 +86,7 @@ class EmbeddingBag(Layer):
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.input_dim, self.output_dim),
-            **self.knobs("embeddings"),
+            **self.weight_options("embeddings"),
         )
 
     def call(self, inputs):

@@ -152,11 +152,11 @@ class _GATConv(Layer):
         self.dropout = dropout
         self.add_self_loops = add_self_loops
         self.use_kernel = use_kernel
-        self.set_knobs("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_knobs(
+        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.set_weight_options(
             "attention", attention_initializer, attention_regularizer, attention_constraint
         )
-        self.set_knobs("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
         self.seed = seed
         if dropout > 0:
             self.seed_generator = keras.random.SeedGenerator(seed)
@@ -178,17 +178,17 @@ class _GATConv(Layer):
         self.bias = None
         if self.use_bias:
             width = self.units * (self.heads if self.concat else 1)
-            self.bias = self.add_weight(name="bias", shape=(width,), **self.knobs("bias"))
+            self.bias = self.add_weight(name="bias", shape=(width,), **self.weight_options("bias"))
 
     def _add_kernel(self, name):
         if not self.use_kernel:
             return None
         shape = (self.features, self.heads * self.units)
-        return self.add_weight(name=name, shape=shape, **self.knobs("kernel"))
+        return self.add_weight(name=name, shape=shape, **self.weight_options("kernel"))
 
     def _add_attention(self, name):
         shape = (self.heads, self.units)
-        return self.add_weight(name=name, shape=shape, **self.knobs("attention"))
+        return self.add_weight(name=name, shape=shape, **self.weight_options("attention"))
 
     def _map(self, x, kernel):
         """x W in heads (N, K, O)."""

@@ -125,18 +125,20 @@ class GraphConv(Layer):
         self.use_bias = use_bias
         self.normalize = normalize
         self.add_self_loops = add_self_loops
-        self.set_knobs("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_knobs("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
         self.supports_masking = True
 
     def build(self, input_shape):
         self.features = node_features(self, input_shape)
         self.kernel = self.add_weight(
-            name="kernel", shape=(self.features, self.units), **self.knobs("kernel")
+            name="kernel", shape=(self.features, self.units), **self.weight_options("kernel")
         )
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.units,), **self.knobs("bias"))
+            self.bias = self.add_weight(
+                name="bias", shape=(self.units,), **self.weight_options("bias")
+            )
 
     def call(self, inputs, mask=None):
         graph = disjoint_union(self, inputs, mask)

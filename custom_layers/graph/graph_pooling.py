@@ -143,12 +143,12 @@ class GraphAttentionPooling(_GraphPooling):
         **kwargs,
     ):
         super().__init__(num_graphs, **kwargs)
-        self.set_knobs("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
 
     def build(self, input_shape):
         super().build(input_shape)
         shape = (input_shape[0][-1], 1)
-        self.kernel = self.add_weight(name="kernel", shape=shape, **self.knobs("kernel"))
+        self.kernel = self.add_weight(name="kernel", shape=shape, **self.weight_options("kernel"))
 
     def _pool(self, nodes, ids, size):
         scores = affine(nodes, tf.convert_to_tensor(self.kernel), None)  # (N, 1)

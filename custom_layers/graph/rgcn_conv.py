@@ -87,8 +87,8 @@ class RGCNConv(Layer):
         self.num_bases = num_bases
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
-        self.set_knobs("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_knobs("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -98,17 +98,19 @@ class RGCNConv(Layer):
                 "RGCNConv is called on [nodes, edges, relations], with relations (E,) or (B, E). "
                 f"Received: input_shape={input_shape}"
             )
-        knobs, shape = self.knobs("kernel"), (self.features, self.units)
+        options, shape = self.weight_options("kernel"), (self.features, self.units)
         count = self.num_relations if self.num_bases is None else self.num_bases
-        self.self_kernel = self.add_weight(name="self_kernel", shape=shape, **knobs)
-        self.kernel = self.add_weight(name="kernel", shape=(count, *shape), **knobs)
+        self.self_kernel = self.add_weight(name="self_kernel", shape=shape, **options)
+        self.kernel = self.add_weight(name="kernel", shape=(count, *shape), **options)
         self.coefficients = self.bias = None
         if self.num_bases is not None:
             self.coefficients = self.add_weight(
-                name="coefficients", shape=(self.num_relations, count), **knobs
+                name="coefficients", shape=(self.num_relations, count), **options
             )
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.units,), **self.knobs("bias"))
+            self.bias = self.add_weight(
+                name="bias", shape=(self.units,), **self.weight_options("bias")
+            )
 
     def call(self, inputs, mask=None):
         graph = disjoint_union(self, inputs, mask)

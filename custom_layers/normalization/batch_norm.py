@@ -159,8 +159,8 @@ class BatchNormalization(Layer):
         self.epsilon = float(epsilon)
         self.center = center
         self.scale = scale
-        self.set_knobs("beta", beta_initializer, beta_regularizer, beta_constraint)
-        self.set_knobs("gamma", gamma_initializer, gamma_regularizer, gamma_constraint)
+        self.set_weight_options("beta", beta_initializer, beta_regularizer, beta_constraint)
+        self.set_weight_options("gamma", gamma_initializer, gamma_regularizer, gamma_constraint)
         self.moving_mean_initializer = keras.initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = keras.initializers.get(moving_variance_initializer)
         self.renorm = renorm
@@ -175,8 +175,8 @@ class BatchNormalization(Layer):
         for name, wanted in (("gamma", self.scale), ("beta", self.center)):
             setattr(self, name, None)
             if wanted:
-                knobs = {"autocast": False, **self.knobs(name)}
-                setattr(self, name, self.add_weight(name=name, shape=(channels,), **knobs))
+                options = {"autocast": False, **self.weight_options(name)}
+                setattr(self, name, self.add_weight(name=name, shape=(channels,), **options))
         mean, variance = self.moving_mean_initializer, self.moving_variance_initializer
         averages = {"moving_mean": mean, "moving_variance": variance}
         if self.renorm:
@@ -185,11 +185,11 @@ class BatchNormalization(Layer):
                 return tf.sqrt(variance(shape, dtype=dtype))
 
             averages |= {"moving_stddev": stddev, "renorm_mean": mean, "renorm_stddev": stddev}
-        knobs = {"trainable": False, "autocast": False, "aggregation": "mean"}
-        knobs["dtype"] = "float64" if self.variable_dtype == "float64" else "float32"
+        options = {"trainable": False, "autocast": False, "aggregation": "mean"}
+        options["dtype"] = "float64" if self.variable_dtype == "float64" else "float32"
         for name, initializer in averages.items():
-            weight = self.add_weight(name=name, shape=(channels,), initializer=initializer, **knobs)
-            setattr(self, name, weight)
+            options["initializer"] = initializer
+            setattr(self, name, self.add_weight(name=name, shape=(channels,), **options))
 
     def call(self, inputs, training=None, mask=None):
         x = tf.cast(inputs, self.compute_dtype)

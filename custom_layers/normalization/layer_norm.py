@@ -126,8 +126,8 @@ class LayerNormalization(Layer):
         self.center = center
         self.scale = scale
         self.rms_scaling = rms_scaling
-        self.set_knobs("beta", beta_initializer, beta_regularizer, beta_constraint)
-        self.set_knobs("gamma", gamma_initializer, gamma_regularizer, gamma_constraint)
+        self.set_weight_options("beta", beta_initializer, beta_regularizer, beta_constraint)
+        self.set_weight_options("gamma", gamma_initializer, gamma_regularizer, gamma_constraint)
         self.supports_masking = True
         self.autocast = False  # a float32 input of a 16 bit layer is not rounded before the sums
 
@@ -139,11 +139,11 @@ class LayerNormalization(Layer):
         self.gamma = self.beta = None
         if self.scale or self.rms_scaling:
             self.gamma = self.add_weight(
-                name="gamma", shape=shape, autocast=False, **self.knobs("gamma")
+                name="gamma", shape=shape, autocast=False, **self.weight_options("gamma")
             )
         if self.center and not self.rms_scaling:
             self.beta = self.add_weight(
-                name="beta", shape=shape, autocast=False, **self.knobs("beta")
+                name="beta", shape=shape, autocast=False, **self.weight_options("beta")
             )
 
     def call(self, inputs):

@@ -14,7 +14,7 @@ Chetlur et al., cuDNN: Efficient Primitives for Deep Learning, arXiv:1410.0759, 
 import tensorflow as tf
 from keras.src import backend
 
-from custom_layers.normalization.channels import compiled_by_xla
+from custom_layers.gradients import compiled_by_xla
 
 
 def possible(layer):

@@ -153,11 +153,11 @@ class GRUCell(RecurrentCell):
         super().__init__(units, activation, use_bias, dropout, recurrent_dropout, seed, **kwargs)
         self.recurrent_activation = keras.activations.get(recurrent_activation)
         self.reset_after = reset_after
-        self.set_knobs("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_knobs(
+        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.set_weight_options(
             "recurrent", recurrent_initializer, recurrent_regularizer, recurrent_constraint
         )
-        self.set_knobs("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
 
     def build(self, input_shape):
         columns = (3 * self.units,)

@@ -147,11 +147,11 @@ class LSTMCell(RecurrentCell):
         super().__init__(units, activation, use_bias, dropout, recurrent_dropout, seed, **kwargs)
         self.recurrent_activation = keras.activations.get(recurrent_activation)
         self.unit_forget_bias = unit_forget_bias
-        self.set_knobs("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_knobs(
+        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.set_weight_options(
             "recurrent", recurrent_initializer, recurrent_regularizer, recurrent_constraint
         )
-        self.set_knobs("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
 
     def build(self, input_shape):
         def forget_bias_one(shape, dtype=None):

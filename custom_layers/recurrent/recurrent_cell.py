@@ -56,15 +56,15 @@ class RecurrentCell(Layer, DropoutRNNCell):
     def add_weights(self, features, bias_shape, bias_initializer):
         columns = self.gates * self.units
         self.kernel = self.add_weight(
-            name="kernel", shape=(features, columns), **self.knobs("kernel")
+            name="kernel", shape=(features, columns), **self.weight_options("kernel")
         )
         self.recurrent_kernel = self.add_weight(
-            name="recurrent_kernel", shape=(self.units, columns), **self.knobs("recurrent")
+            name="recurrent_kernel", shape=(self.units, columns), **self.weight_options("recurrent")
         )
         self.bias = None
         if self.use_bias:
-            knobs = {**self.knobs("bias"), "initializer": bias_initializer}
-            self.bias = self.add_weight(name="bias", shape=bias_shape, **knobs)
+            options = {**self.weight_options("bias"), "initializer": bias_initializer}
+            self.bias = self.add_weight(name="bias", shape=bias_shape, **options)
 
     def drop_input(self, x, h, training):
         """x (..., B, I) after dropout, and the masks that the gates need: of x, of the state h.

@@ -98,11 +98,11 @@ class SimpleRNNCell(RecurrentCell):
         **kwargs,
     ):
         super().__init__(units, activation, use_bias, dropout, recurrent_dropout, seed, **kwargs)
-        self.set_knobs("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_knobs(
+        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.set_weight_options(
             "recurrent", recurrent_initializer, recurrent_regularizer, recurrent_constraint
         )
-        self.set_knobs("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
 
     def options(self):
         return {"activation": self.activation}

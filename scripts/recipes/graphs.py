@@ -2,11 +2,11 @@
 
 import functools
 
-from scripts.recipes.recipe import Data, Recipe, later
+from scripts.recipes.recipe import Data, Recipe, lazy
 
 
 def nodes(name, **options):
-    load = later("scripts.data.nodes", "load_nodes", **options)
+    load = lazy("scripts.data.nodes", "load_nodes", **options)
     if name == "influencers":  # its baseline counts followers, which others have not
         return Data(name, load, {name: {}}, {})
     return Data(name, load, {"karate_club": {}}, {"planetoid/cora": {}, "planetoid/citeseer": {}})
@@ -31,10 +31,10 @@ node_classification = functools.partial(
     rival="label propagation",
     loss=None,
     metrics=(),
-    objective=later("scripts.tasks.graph_figures", "objective"),
+    objective=lazy("scripts.tasks.graph_figures", "objective"),
     figure="accuracy",
-    baseline=later("scripts.tasks.graph_figures", "label_propagation"),
-    pictures=later("scripts.tasks.graph_figures", "node_pictures"),
+    baseline=lazy("scripts.tasks.graph_figures", "label_propagation"),
+    pictures=lazy("scripts.tasks.graph_figures", "node_pictures"),
     divisible=False,
     decay=False,
     epochs=200,
@@ -47,7 +47,7 @@ node_classification = functools.partial(
 
 graphs = functools.partial(
     Data,
-    load=later("scripts.data.graphs", "load_graphs"),
+    load=lazy("scripts.data.graphs", "load_graphs"),
     offline={"graph_atlas": {}},
     tfds={"tu/mutag": {}, "tu/enzymes": {}},
 )
@@ -79,8 +79,8 @@ graph_classification = functools.partial(
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
     figure="accuracy",
-    baseline=later("scripts.tasks.baselines", "commonest_class"),
-    pictures=later("scripts.tasks.graph_figures", "graph_pictures"),
+    baseline=lazy("scripts.tasks.baselines", "commonest_class"),
+    pictures=lazy("scripts.tasks.graph_figures", "graph_pictures"),
     divisible=False,
     epochs=60,
     batch_size=32,
@@ -94,7 +94,7 @@ ATOMS = (119, 5, 12, 12, 10, 6, 6, 2, 2)
 
 
 def recommender(**fixed):
-    make = later("models.recommender", "recommender", **fixed)
+    make = lazy("models.recommender", "recommender", **fixed)
     return lambda data, **options: make(data.users + data.items, **options)
 
 
@@ -104,7 +104,7 @@ GRAPH_RECIPES = {
         data=nodes("karate_club"),
         model=node_classifier("GraphConv"),
         shows=("GraphConv",),
-        baseline=later("scripts.tasks.graph_figures", "commonest_class"),
+        baseline=lazy("scripts.tasks.graph_figures", "commonest_class"),
         rival="commonest class",
         short=100,
     ),
@@ -113,7 +113,7 @@ GRAPH_RECIPES = {
         data=nodes("influencers"),
         model=node_classifier("SAGEConv", units=32),
         shows=("SAGEConv",),
-        baseline=later("scripts.tasks.graph_figures", "most_followed"),
+        baseline=lazy("scripts.tasks.graph_figures", "most_followed"),
         rival="most followers",
         dropout=0.0,
         short=100,
@@ -170,16 +170,16 @@ GRAPH_RECIPES = {
     ),
     "molpcba-gin": graph_classification(
         about="what 437,929 molecules do in 128 experiments, GIN",
-        data=only("ogbg_molpcba", later("scripts.data.graphs", "load_graphs", kinds=ATOMS)),
+        data=only("ogbg_molpcba", lazy("scripts.data.graphs", "load_graphs", kinds=ATOMS)),
         model=graph_classifier(units=(256,) * 5, categorical=len(ATOMS), tasks=True),
         loss=None,
         metrics=(),
         objective=lambda data: {"loss": "binary_crossentropy"},
-        measure=later("scripts.tasks.graph_figures", "average_precision"),
+        measure=lazy("scripts.tasks.graph_figures", "average_precision"),
         figure="average_precision",
-        baseline=later("scripts.tasks.graph_figures", "share_of_yes"),
+        baseline=lazy("scripts.tasks.graph_figures", "share_of_yes"),
         rival="guessing",
-        pictures=later("scripts.tasks.graph_figures", "task_pictures"),
+        pictures=lazy("scripts.tasks.graph_figures", "task_pictures"),
         epochs=50,
         batch_size=256,
         learning_rate=1e-3,
@@ -189,15 +189,15 @@ GRAPH_RECIPES = {
         shows=("GraphConv", "Embedding"),
         rival="most popular",
         about="what people will like (MovieLens, 100,836 ratings of 610 people), LightGCN",
-        data=only("movielens/latest-small-ratings", later("scripts.data.likes", "load_likes")),
+        data=only("movielens/latest-small-ratings", lazy("scripts.data.likes", "load_likes")),
         model=recommender(),
         loss=None,
         metrics=(),
-        objective=later("scripts.tasks.recommendations", "objective"),
+        objective=lazy("scripts.tasks.recommendations", "objective"),
         figure="recall_20",
-        measure=later("scripts.tasks.recommendations", "measure"),
-        baseline=later("scripts.tasks.recommendations", "baseline"),
-        pictures=later("scripts.tasks.recommendations", "pictures"),
+        measure=lazy("scripts.tasks.recommendations", "measure"),
+        baseline=lazy("scripts.tasks.recommendations", "baseline"),
+        pictures=lazy("scripts.tasks.recommendations", "pictures"),
         divisible=False,
         epochs=40,
         batch_size=2048,

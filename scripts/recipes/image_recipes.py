@@ -2,7 +2,7 @@
 
 import functools
 
-from scripts.recipes.recipe import Data, Recipe, later
+from scripts.recipes.recipe import Data, Recipe, lazy
 
 DIGITS = ("background", *map(str, range(10)))
 OUTLINES = {
@@ -14,37 +14,37 @@ PICTURES = {
     "offline": {"digits": {}},
     "tfds": {"mnist": {}, "fashion_mnist": {}, "cifar10": {}, "cmaterdb/bangla": {}},
 }
-images = functools.partial(Data, load=later("scripts.data.images", "load_images"), **PICTURES)
+images = functools.partial(Data, load=lazy("scripts.data.images", "load_images"), **PICTURES)
 images_twice = functools.partial(
-    Data, load=later("scripts.tasks.reconstruction", "load"), **PICTURES
+    Data, load=lazy("scripts.tasks.reconstruction", "load"), **PICTURES
 )
 masks = functools.partial(
     Data,
-    load=later("scripts.data.masks", "load_masks"),
+    load=lazy("scripts.data.masks", "load_masks"),
     offline={"digits_canvas": {"classes": DIGITS}},
     tfds={"oxford_iiit_pet": OUTLINES},
 )
 videos = functools.partial(
     Data,
-    load=later("scripts.data.videos", "load_videos"),
+    load=lazy("scripts.data.videos", "load_videos"),
     offline={"moving_digits": {}},
     tfds={"ucf101/ucf101_1": {"frames": 16, "size": (112, 112)}},
 )
 
 
 def boxes(name, cell):
-    load = later("scripts.data.boxes", "load_boxes", cell=cell)
+    load = lazy("scripts.data.boxes", "load_boxes", cell=cell)
     return Data(name, load, {"digits_canvas": {}}, {"voc/2007": {"size": (224, 224)}})
 
 
 def with_classes(name, **fixed):
     """The function `name` of `models.name`, given the shape and the classes of the data."""
-    make = later(f"models.{name}", name, **fixed)
+    make = lazy(f"models.{name}", name, **fixed)
     return lambda data, **options: make(data.shape, len(data.classes), **options)
 
 
 def without_classes(name, **fixed):
-    make = later(f"models.{name}", name, **fixed)
+    make = lazy(f"models.{name}", name, **fixed)
     return lambda data, **options: make(data.shape, **options)
 
 
@@ -61,12 +61,12 @@ segmentation = functools.partial(
     rival="all background",
     loss=None,
     metrics=(),
-    objective=later("scripts.tasks.segmentation", "objective"),
+    objective=lazy("scripts.tasks.segmentation", "objective"),
     figure="mean_iou",
     select="val_mean_iou",
     mode="max",
-    baseline=later("scripts.tasks.segmentation", "baseline"),
-    pictures=later("scripts.tasks.segmentation", "pictures"),
+    baseline=lazy("scripts.tasks.segmentation", "baseline"),
+    pictures=lazy("scripts.tasks.segmentation", "pictures"),
 )
 detection = functools.partial(
     Recipe,
@@ -75,14 +75,14 @@ detection = functools.partial(
     rival="the same boxes in every image",
     loss=None,
     metrics=(),
-    objective=later("scripts.tasks.detection", "objective"),
-    callbacks=later("scripts.tasks.detection", "callbacks"),
-    measure=later("scripts.tasks.detection", "measure"),
+    objective=lazy("scripts.tasks.detection", "objective"),
+    callbacks=lazy("scripts.tasks.detection", "callbacks"),
+    measure=lazy("scripts.tasks.detection", "measure"),
     figure="mean_average_precision",
     select="val_mean_average_precision",
     mode="max",
-    baseline=later("scripts.tasks.detection", "baseline"),
-    pictures=later("scripts.tasks.detection", "pictures"),
+    baseline=lazy("scripts.tasks.detection", "baseline"),
+    pictures=lazy("scripts.tasks.detection", "pictures"),
 )
 video_classification = functools.partial(
     Recipe,
@@ -92,7 +92,7 @@ video_classification = functools.partial(
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
     figure="accuracy",
-    baseline=later("scripts.tasks.baselines", "commonest_class"),
+    baseline=lazy("scripts.tasks.baselines", "commonest_class"),
     pictures=confusion,
 )
 reconstruction = functools.partial(
@@ -104,7 +104,7 @@ reconstruction = functools.partial(
     metrics=("mse",),
     figure="mse",
     better="min",
-    baseline=later("scripts.tasks.reconstruction", "baseline"),
+    baseline=lazy("scripts.tasks.reconstruction", "baseline"),
     dropout=0.0,
     l2=0.0,
 )
@@ -115,14 +115,14 @@ invention = functools.partial(
     rival="a normal distribution of all pixels",
     loss=None,
     metrics=(),
-    callbacks=later("scripts.tasks.generation", "callbacks"),
-    measure=later("scripts.tasks.generation", "measure"),
+    callbacks=lazy("scripts.tasks.generation", "callbacks"),
+    measure=lazy("scripts.tasks.generation", "measure"),
     figure="frechet_distance",
     better="min",
     momentum=0.5,  # with the usual 0.9, the two networks chase each other in circles
     select="val_frechet_distance",
-    baseline=later("scripts.tasks.generation", "baseline"),
-    pictures=later("scripts.tasks.generation", "pictures"),
+    baseline=lazy("scripts.tasks.generation", "baseline"),
+    pictures=lazy("scripts.tasks.generation", "pictures"),
     l2=0.0,
 )
 IMAGE_RECIPES = {
@@ -178,7 +178,7 @@ IMAGE_RECIPES = {
         about="handwritten digits through 8 numbers, convolutional autoencoder",
         data=images_twice("digits"),
         model=without_classes("autoencoder", latent=8),
-        pictures=later("scripts.tasks.reconstruction", "pictures"),
+        pictures=lazy("scripts.tasks.reconstruction", "pictures"),
         epochs=60,
         short=10,
         batch_size=32,
@@ -187,7 +187,7 @@ IMAGE_RECIPES = {
         about="handwritten digits 28x28 through 16 numbers, convolutional autoencoder",
         data=images_twice("mnist"),
         model=without_classes("autoencoder", latent=16),
-        pictures=later("scripts.tasks.reconstruction", "pictures"),
+        pictures=lazy("scripts.tasks.reconstruction", "pictures"),
         epochs=20,
         batch_size=128,
     ),
@@ -195,7 +195,7 @@ IMAGE_RECIPES = {
         about="handwritten digits through 8 numbers, variational autoencoder that invents more",
         data=images_twice("digits"),
         model=without_classes("vae", latent=8, divergence=0.5),
-        pictures=later("scripts.tasks.reconstruction", "pictures_and_samples"),
+        pictures=lazy("scripts.tasks.reconstruction", "pictures_and_samples"),
         epochs=60,
         short=15,
         batch_size=32,
@@ -204,7 +204,7 @@ IMAGE_RECIPES = {
         about="handwritten digits 28x28 through 16 numbers, variational autoencoder",
         data=images_twice("mnist"),
         model=without_classes("vae", latent=16),
-        pictures=later("scripts.tasks.reconstruction", "pictures_and_samples"),
+        pictures=lazy("scripts.tasks.reconstruction", "pictures_and_samples"),
         epochs=20,
         batch_size=128,
     ),

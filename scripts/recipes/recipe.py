@@ -7,7 +7,7 @@ from collections.abc import Callable
 from scripts.training.command_line import InputError
 
 
-def later(module, name, *arguments, **options):
+def lazy(module, name, *arguments, **options):
     """The function `name` of a module that is imported when the function is called.
 
     It is called with `arguments` before the given ones, and with `options` too.

@@ -3,18 +3,18 @@
 import functools
 
 from scripts.recipes.image_recipes import confusion, with_classes
-from scripts.recipes.recipe import Data, Recipe, later
+from scripts.recipes.recipe import Data, Recipe, lazy
 
 series = functools.partial(
     Data,
-    load=later("scripts.data.series", "load_series"),
+    load=lazy("scripts.data.series", "load_series"),
     offline={"mackey_glass": {"history": 100, "horizon": 50, "season": 50}},
     tfds={"daily_min_temperatures": {"history": 60, "horizon": 7, "season": 365}},
 )
 
 
 def forecaster(kind, **fixed):
-    make = later("models.forecaster", "forecaster", kind=kind, **fixed)
+    make = lazy("models.forecaster", "forecaster", kind=kind, **fixed)
     return lambda data, **options: make(
         data.history, data.horizon, mean=data.mean, variance=data.variance, **options
     )
@@ -28,9 +28,9 @@ forecast = functools.partial(
     metrics=("mae",),
     figure="mae",
     better="min",
-    measure=later("scripts.tasks.forecasts", "measure"),
-    baseline=later("scripts.tasks.forecasts", "baseline"),
-    pictures=later("scripts.tasks.forecasts", "pictures"),
+    measure=lazy("scripts.tasks.forecasts", "measure"),
+    baseline=lazy("scripts.tasks.forecasts", "baseline"),
+    pictures=lazy("scripts.tasks.forecasts", "pictures"),
     dropout=0.0,
     l2=0.0,
 )
@@ -43,7 +43,7 @@ SMARTWATCH = {
 }
 signals = functools.partial(
     Data,
-    load=later("scripts.data.signals", "load_signals"),
+    load=lazy("scripts.data.signals", "load_signals"),
     offline={"tones": {"length": 4000}},
     tfds={
         "spoken_digit": {"length": 8000},
@@ -54,7 +54,7 @@ signals = functools.partial(
 
 
 def sequence_classifier(**fixed):
-    make = later("models.sequence_classifier", "sequence_classifier", **fixed)
+    make = lazy("models.sequence_classifier", "sequence_classifier", **fixed)
     return lambda data, **options: make(data.shape, len(data.classes), rate=data.rate, **options)
 
 
@@ -64,7 +64,7 @@ def confusion_and_signals(model, data):
     return {**confusion(model, data), "signals.png": signals(data)}
 
 
-commonest_class = later("scripts.tasks.baselines", "commonest_class")
+commonest_class = lazy("scripts.tasks.baselines", "commonest_class")
 
 signal_classification = functools.partial(
     Recipe,
@@ -81,7 +81,7 @@ signal_classification = functools.partial(
 
 table = functools.partial(
     Data,
-    load=later("scripts.data.tables", "load_table"),
+    load=lazy("scripts.data.tables", "load_table"),
     offline={"breast_cancer": {}, "wine": {}},
     tfds={
         "penguins/simple": {},

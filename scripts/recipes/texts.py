@@ -4,11 +4,11 @@ import functools
 import json
 
 from scripts.recipes.image_recipes import confusion
-from scripts.recipes.recipe import Data, Recipe, later
+from scripts.recipes.recipe import Data, Recipe, lazy
 
 texts = functools.partial(
     Data,
-    load=later("scripts.data.texts", "load_texts"),
+    load=lazy("scripts.data.texts", "load_texts"),
     offline={"docstrings": {}},
     tfds={
         "trec": {"keys": ("text", "label-coarse"), "length": 40},
@@ -21,7 +21,7 @@ texts = functools.partial(
 
 def text_model(name, **fixed):
     """The function `name` of `models.name`, given the vectorizer and the classes of the data."""
-    make = later(f"models.{name}", name, **fixed)
+    make = lazy(f"models.{name}", name, **fixed)
     return lambda data, **options: make(data.vectorizer, len(data.classes), **options)
 
 
@@ -44,7 +44,7 @@ text_classification = functools.partial(
     metrics=("accuracy",),
     figure="accuracy",
     measure=also_naive_bayes,
-    baseline=later("scripts.tasks.baselines", "commonest_class"),
+    baseline=lazy("scripts.tasks.baselines", "commonest_class"),
     pictures=confusion,
     files=lambda data: {"vocabulary.txt": "\n".join(data.vectorizer.get_vocabulary()) + "\n"},
     epochs=10,
@@ -62,12 +62,12 @@ text_convnet = functools.partial(
 
 
 def characters(name, length):
-    load = later("scripts.data.characters", "load_characters", length=length)
+    load = lazy("scripts.data.characters", "load_characters", length=length)
     return Data(name, load, {"stdlib_source": {}}, {"tiny_shakespeare": {}})
 
 
 def language(cell, *units):
-    make = later("models.language_model", "language_model", cell=cell, units=units)
+    make = lazy("models.language_model", "language_model", cell=cell, units=units)
     return lambda data, **options: make(len(data.characters) + 1, **options)
 
 
@@ -105,14 +105,14 @@ def pairs(name, *numbers):
     kinds = {"digits": "character", "words": "word"}
     return Data(
         name,
-        later("scripts.data.pairs", "load_pairs"),
+        lazy("scripts.data.pairs", "load_pairs"),
         {"numbers": {"languages": numbers, "symbols": tuple(map(kinds.get, numbers))}},
         {"ted_hrlr_translate/pt_to_en": {"languages": ("pt", "en"), "symbols": ("word", "word")}},
     )
 
 
 def seq2seq(**fixed):
-    make = later("models.seq2seq", "seq2seq", **fixed)
+    make = lazy("models.seq2seq", "seq2seq", **fixed)
     return lambda data, **options: make(len(data.source), len(data.target) + 2, **options)
 
 
@@ -129,9 +129,9 @@ def translation(figure, **fixed):
         loss="sparse_categorical_crossentropy",
         metrics=("accuracy",),
         figure=figure,
-        measure=later("scripts.translate", "measure"),
-        baseline=later("scripts.translate", "baseline", figure),
-        pictures=later("scripts.translate", "pictures"),
+        measure=lazy("scripts.translate", "measure"),
+        baseline=lazy("scripts.translate", "baseline", figure),
+        pictures=lazy("scripts.translate", "pictures"),
         files=vocabularies,
         dropout=0.1,
         l2=0.0,

@@ -1,4 +1,4 @@
-"""Layer: config from the signature, knobs by name."""
+"""Layer: config from the signature, options by name."""
 
 import keras
 import pytest
@@ -11,7 +11,7 @@ class Scale(Layer):
     def __init__(self, factor=2.0, scale_regularizer=None, **kwargs):
         super().__init__(**kwargs)
         self.factor = factor
-        self.set_knobs("scale", "ones", scale_regularizer, "non_neg")
+        self.set_weight_options("scale", "ones", scale_regularizer, "non_neg")
 
 
 class Twice(Scale):
@@ -34,11 +34,11 @@ def test_a_subclass_keeps_the_arguments_of_its_base():
     assert Twice().get_config()["factor"] == 4.0
 
 
-def test_knobs():
-    knobs = Scale().knobs("scale")
-    assert isinstance(knobs["initializer"], keras.initializers.Ones)
-    assert knobs["regularizer"] is None
-    assert isinstance(knobs["constraint"], keras.constraints.NonNeg)
+def test_weight_options():
+    options = Scale().weight_options("scale")
+    assert isinstance(options["initializer"], keras.initializers.Ones)
+    assert options["regularizer"] is None
+    assert isinstance(options["constraint"], keras.constraints.NonNeg)
 
 
 def test_config_survives_json(tmp_path):

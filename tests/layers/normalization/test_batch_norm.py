@@ -58,13 +58,13 @@ def test_backward_with_mask(axis):
 def test_twin(shape, arguments):
     x = 2 * draw(shape) + 3
     for i, dtype in enumerate(["float64", "float32", "mixed_float16", "mixed_bfloat16"]):
-        knobs = [
+        options = [
             {"synchronized": True},
             {"gamma_regularizer": "l1", "beta_constraint": "non_neg"},
             {"moving_mean_initializer": "ones", "beta_regularizer": "l2"},
             {"moving_variance_initializer": "zeros", "gamma_constraint": "unit_norm"},
         ][i]
-        arguments = {"dtype": dtype, **knobs, **arguments}
+        arguments = {"dtype": dtype, **options, **arguments}
         for training in (True, False):
             check_twin(BatchNormalization, Twin, arguments, x.astype("float32"), training=training)
 

@@ -53,7 +53,7 @@ def test_backward(shape, arguments):
 @pytest.mark.parametrize(("shape", "arguments"), CASES, ids=str)
 def test_twin(shape, arguments):
     for i, dtype in enumerate(["float32", "mixed_float16", "mixed_bfloat16", "bfloat16"]):
-        knobs = [
+        options = [
             {},
             {"gamma_regularizer": "l1", "beta_constraint": "non_neg"},
             {"gamma_initializer": "normal", "beta_regularizer": "l2"},
@@ -63,7 +63,7 @@ def test_twin(shape, arguments):
             layer, twin = (make(c, dtype=dtype, **arguments) for c in (LayerNormalization, Twin))
             assert_near("output", layer(draw(shape)), twin(draw(shape)))
         else:
-            arguments = {"dtype": dtype, **knobs, **arguments}
+            arguments = {"dtype": dtype, **options, **arguments}
             check_twin(LayerNormalization, Twin, arguments, draw(shape, "float32") + 3)
 
 
