@@ -12,9 +12,9 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
-from custom_layers.graphs import pack
 
 import custom_layers
+from custom_layers.graphs import pack
 from models.graph_classifier import graph_classifier
 from models.node_classifier import node_classifier
 from scripts.benchmark.timing import functions

@@ -10,8 +10,8 @@ import dataclasses
 
 import numpy as np
 import tensorflow as tf
-from custom_layers.graphs import pack
 
+from custom_layers.graphs import pack
 from scripts.data.pipelines import parts
 from scripts.data.prepare import prepare
 

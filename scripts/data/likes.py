@@ -12,8 +12,8 @@ import dataclasses
 
 import numpy as np
 import tensorflow as tf
-from custom_layers.graphs import add_reverse_edges
 
+from custom_layers.graphs import add_reverse_edges
 from scripts.data.prepare import prepare
 
 ENDS = (0.8, 0.9)  # where validation and test begin, for each user

@@ -15,8 +15,8 @@ import dataclasses
 
 import numpy as np
 import tensorflow as tf
-from custom_layers.graphs import check_edges, incoming_edges, sample_neighbors
 
+from custom_layers.graphs import check_edges, incoming_edges, sample_neighbors
 from scripts.data.graph_examples import PARTS
 from scripts.data.prepare import prepare
 from scripts.training.command_line import InputError

@@ -30,8 +30,8 @@ def accuracies(graphs, labels, classes, train, test, settings):
     """Accuracy on the graphs numbered `test` after each epoch on those numbered `train`."""
     import keras
     import tensorflow as tf
-    from custom_layers.graphs import pack
 
+    from custom_layers.graphs import pack
     from models.graph_classifier import graph_classifier
 
     def examples(rows):

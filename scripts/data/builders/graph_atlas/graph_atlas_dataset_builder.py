@@ -3,8 +3,8 @@
 import networkx
 import numpy as np
 import tensorflow_datasets as tfds
-from custom_layers.graphs import to_edges
 
+from custom_layers.graphs import to_edges
 from scripts.data.graph_examples import graph_features, structure
 
 CLASSES = ("no triangle", "triangle")

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import tensorflow_datasets as tfds
-from custom_layers.graphs import add_reverse_edges
 
+from custom_layers.graphs import add_reverse_edges
 from scripts.data.builders.planetoid.pickles import read
 from scripts.data.graph_examples import fetch, node_features, split_of, structure
 
