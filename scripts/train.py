@@ -114,7 +114,7 @@ def train(name, settings, folder):
 
 def write_run(name, recipe, data, settings, trained, folder):
     """Measure the trained model, and write it with its figures and pictures."""
-    from scripts.export.__main__ import export
+    from scripts.export import formats
     from scripts.tasks import plots
 
     model, history, baseline = trained.model, trained.history, recipe.baseline(data)
@@ -143,7 +143,7 @@ def write_run(name, recipe, data, settings, trained, folder):
         picture.savefig(folder / file, dpi=120)
     write_history(folder / "history.csv", history)
     model.save(folder / "model.keras")
-    export(model, folder / "saved_model")
+    formats.write(model, folder / "saved_model")
     run_folder.write_json(folder / "metrics.json", metrics)
     return metrics
 

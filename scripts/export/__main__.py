@@ -22,11 +22,6 @@ from scripts.export import formats
 from scripts.training import command_line, run_folder
 
 
-def export(model, folder):
-    """Write `model` as a SavedModel with the endpoint `serve`."""
-    formats.write(model, folder)
-
-
 def main(arguments=None):
     parser = command_line.Parser(
         prog="python -m scripts.export", description=__doc__.partition("\n")[0]
