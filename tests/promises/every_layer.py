@@ -1,0 +1,296 @@
+"""The table of layers that every promise reads: one row shows one layer.
+
+A new layer earns all of these tests by adding its row.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import custom_layers
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return RNG.standard_normal(shape).astype("float32")
+
+
+def edges(batch, count, nodes):
+    """Edges (batch, count, 2), the last row of each graph padding."""
+    rows = RNG.integers(0, nodes, (batch, count, 2), dtype="int32")
+    rows[:, -1] = -1
+    return rows
+
+
+def flat_graphs():
+    """Four nodes in three of four graphs: [nodes, graph_ids, per_graph]."""
+    return [normal(4, 5), np.array([0, 2, 3, 2], "int32"), normal(4, 1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One layer, with arguments and inputs that show it.
+
+    make: builds the layer, given `dtype`.
+    inputs: an array or a list of arrays, batch first.
+    free_axes: axes, beside the batch, whose size may be unknown.
+    """
+
+    make: Callable
+    inputs: object
+    free_axes: tuple[int, ...] = ()
+
+    def nodes(self, unknown=False):
+        def node(x):
+            free = self.free_axes if unknown else ()
+            shape = [None if i in free else size for i, size in enumerate(x.shape)]
+            return keras.Input(shape[1:], dtype=x.dtype.name)
+
+        return tf.nest.map_structure(node, self.inputs)
+
+    def model(self, unknown=False, **arguments):
+        nodes = self.nodes(unknown)
+        return keras.Model(nodes, self.make(**arguments)(nodes))
+
+
+ROWS = {
+    "Dense": Row(lambda **k: custom_layers.Dense(3, activation="tanh", **k), normal(4, 5)),
+    # Keras's orthogonal initializer has no bfloat16.
+    "LSTM": Row(
+        lambda **k: custom_layers.LSTM(3, recurrent_initializer="normal", **k),
+        normal(4, 5, 2),
+        (1,),
+    ),
+    "GRU": Row(
+        lambda **k: custom_layers.GRU(3, recurrent_initializer="normal", **k), normal(4, 5, 2), (1,)
+    ),
+    "SimpleRNN": Row(
+        lambda **k: custom_layers.SimpleRNN(3, recurrent_initializer="normal", **k),
+        normal(4, 5, 2),
+        (1,),
+    ),
+    "GRU as in Cho et al.": Row(
+        lambda **k: custom_layers.GRU(
+            3, recurrent_initializer="normal", reset_after=False, return_sequences=True, **k
+        ),
+        normal(4, 5, 2),
+        (1,),
+    ),
+    "LSTM with states": Row(
+        lambda **k: custom_layers.LSTM(
+            3, recurrent_initializer="normal", return_sequences=True, return_state=True, **k
+        ),
+        normal(4, 5, 2),
+        (1,),
+    ),
+    "LSTMCell": Row(  # a cell lives in a loop
+        lambda **k: keras.layers.RNN(
+            custom_layers.LSTMCell(3, recurrent_initializer="normal", **k), **k
+        ),
+        normal(4, 5, 2),
+        (1,),
+    ),
+    "GRUCell": Row(  # a cell lives in a loop
+        lambda **k: keras.layers.RNN(
+            custom_layers.GRUCell(3, recurrent_initializer="normal", **k), **k
+        ),
+        normal(4, 5, 2),
+        (1,),
+    ),
+    "SimpleRNNCell": Row(  # a cell lives in a loop
+        lambda **k: keras.layers.RNN(
+            custom_layers.SimpleRNNCell(3, recurrent_initializer="normal", **k), **k
+        ),
+        normal(4, 5, 2),
+        (1,),
+    ),
+    "RNN": Row(
+        lambda **k: custom_layers.RNN(
+            keras.layers.GRUCell(3, recurrent_initializer="normal", **k), **k
+        ),
+        normal(4, 5, 2),
+        (1,),
+    ),
+    "Embedding": Row(
+        lambda **k: custom_layers.Embedding(6, 3, mask_zero=True, **k),
+        np.arange(12, dtype="int32").reshape(4, 3) % 6,
+        free_axes=(1,),
+    ),
+    "BatchNormalization": Row(
+        lambda **k: custom_layers.BatchNormalization(**k), normal(4, 3, 5), free_axes=(1,)
+    ),
+    "BatchNormalization channels first": Row(
+        lambda **k: custom_layers.BatchNormalization(axis=1, renorm=True, **k), normal(4, 3, 5)
+    ),
+    "LayerNormalization": Row(
+        lambda **k: custom_layers.LayerNormalization(**k), normal(4, 3, 5), free_axes=(1,)
+    ),
+    "LayerNormalization over time": Row(
+        lambda **k: custom_layers.LayerNormalization(axis=1, **k), normal(4, 3, 5)
+    ),
+    "Dropout": Row(lambda **k: custom_layers.Dropout(0.5, **k), normal(4, 5), (1,)),
+    "SpatialDropout1D": Row(
+        lambda **k: custom_layers.SpatialDropout1D(0.5, **k), normal(4, 5, 3), (1,)
+    ),
+    "SpatialDropout2D": Row(
+        lambda **k: custom_layers.SpatialDropout2D(0.5, **k), normal(4, 5, 2, 3), (1, 2)
+    ),
+    "SpatialDropout3D": Row(
+        lambda **k: custom_layers.SpatialDropout3D(0.5, **k), normal(2, 3, 2, 3, 4), (1, 2, 3)
+    ),
+    "Activation": Row(lambda **k: custom_layers.Activation("gelu", **k), normal(4, 5), (1,)),
+    "ReLU": Row(lambda **k: custom_layers.ReLU(1.0, 0.1, 0.2, **k), normal(4, 5), (1,)),
+    "LeakyReLU": Row(lambda **k: custom_layers.LeakyReLU(**k), normal(4, 5), (1,)),
+    "Softmax": Row(lambda **k: custom_layers.Softmax(**k), normal(4, 5), (1,)),
+    "Flatten": Row(lambda **k: custom_layers.Flatten(**k), normal(4, 3, 2), (1, 2)),
+    "ActivityRegularization": Row(
+        lambda **k: custom_layers.ActivityRegularization(0.1, 0.2, **k), normal(4, 5), (1,)
+    ),
+    "Conv1D": Row(
+        lambda **k: custom_layers.Conv1D(3, 2, padding="causal", dilation_rate=2, **k),
+        normal(4, 5, 2),
+        (1,),
+    ),
+    "Conv2D": Row(
+        lambda **k: custom_layers.Conv2D(4, 3, 2, "same", activation="relu", **k),
+        normal(4, 5, 6, 3),
+        (1, 2),
+    ),
+    "Conv2D in groups, channels first": Row(
+        lambda **k: custom_layers.Conv2D(4, 2, groups=2, data_format="channels_first", **k),
+        normal(4, 2, 5, 6),
+        (2, 3),
+    ),
+    "Conv3D": Row(
+        lambda **k: custom_layers.Conv3D(3, 2, data_format="channels_first", **k),
+        normal(4, 2, 3, 4, 3),
+        (2, 3, 4),
+    ),
+    "Conv1DTranspose": Row(
+        lambda **k: custom_layers.Conv1DTranspose(3, 2, 3, "same", output_padding=1, **k),
+        normal(4, 5, 2),
+        (1,),
+    ),
+    "Conv2DTranspose": Row(
+        lambda **k: custom_layers.Conv2DTranspose(3, 3, dilation_rate=(1, 2), **k),
+        normal(4, 3, 4, 2),
+        (1, 2),
+    ),
+    "Conv3DTranspose": Row(
+        lambda **k: custom_layers.Conv3DTranspose(3, 2, 2, data_format="channels_first", **k),
+        normal(4, 2, 3, 2, 3),
+        (2, 3, 4),
+    ),
+    "MaxPooling1D": Row(
+        lambda **k: custom_layers.MaxPooling1D(3, 2, "same", **k), normal(4, 5, 2), (1,)
+    ),
+    "MaxPooling2D": Row(lambda **k: custom_layers.MaxPooling2D(**k), normal(4, 5, 4, 3), (1, 2)),
+    "MaxPooling3D": Row(
+        lambda **k: custom_layers.MaxPooling3D(data_format="channels_first", **k),
+        normal(4, 2, 3, 2, 4),
+        (2, 3, 4),
+    ),
+    "AveragePooling1D": Row(
+        lambda **k: custom_layers.AveragePooling1D(2, data_format="channels_first", **k),
+        normal(4, 2, 5),
+        (2,),
+    ),
+    "AveragePooling2D": Row(
+        lambda **k: custom_layers.AveragePooling2D(3, 2, "same", **k), normal(4, 5, 4, 3), (1, 2)
+    ),
+    "AveragePooling3D": Row(
+        lambda **k: custom_layers.AveragePooling3D(2, 1, **k), normal(4, 2, 3, 4, 2), (1, 2, 3)
+    ),
+    "GlobalMaxPooling1D": Row(
+        lambda **k: custom_layers.GlobalMaxPooling1D(**k), normal(4, 5, 3), (1,)
+    ),
+    "GlobalMaxPooling2D": Row(
+        lambda **k: custom_layers.GlobalMaxPooling2D("channels_first", **k),
+        normal(4, 3, 5, 2),
+        (2, 3),
+    ),
+    "GlobalMaxPooling3D": Row(
+        lambda **k: custom_layers.GlobalMaxPooling3D(keepdims=True, **k),
+        normal(4, 2, 3, 2, 3),
+        (1, 2, 3),
+    ),
+    "GlobalAveragePooling1D": Row(
+        lambda **k: custom_layers.GlobalAveragePooling1D(**k), normal(4, 5, 3), (1,)
+    ),
+    "GlobalAveragePooling2D": Row(
+        lambda **k: custom_layers.GlobalAveragePooling2D(**k), normal(4, 5, 2, 3), (1, 2)
+    ),
+    "GlobalAveragePooling3D": Row(
+        lambda **k: custom_layers.GlobalAveragePooling3D("channels_first", True, **k),
+        normal(4, 3, 2, 3, 2),
+        (2, 3, 4),
+    ),
+    "GlobalSumPooling1D": Row(
+        lambda **k: custom_layers.GlobalSumPooling1D(**k), normal(4, 5, 3), (1,)
+    ),
+    "GraphConv": Row(
+        lambda **k: custom_layers.GraphConv(3, **k), [normal(4, 6, 5), edges(4, 7, 6)], (1,)
+    ),
+    "GraphConv with weights": Row(
+        lambda **k: custom_layers.GraphConv(7, "tanh", normalize="row", **k),
+        [normal(4, 6, 5), edges(4, 7, 6), np.abs(normal(4, 7))],
+        (1,),
+    ),
+    "GATConv": Row(
+        lambda **k: custom_layers.GATConv(3, heads=2, dropout=0.5, **k),
+        [normal(4, 6, 5), edges(4, 7, 6)],
+        (1,),
+    ),
+    "GATv2Conv": Row(
+        lambda **k: custom_layers.GATv2Conv(3, heads=2, concat=False, **k),
+        [normal(4, 6, 5), edges(4, 7, 6)],
+        (1,),
+    ),
+    "SAGEConv": Row(
+        lambda **k: custom_layers.SAGEConv(3, normalize=True, **k),
+        [normal(4, 6, 5), edges(4, 7, 6)],
+        (1,),
+    ),
+    "SAGEConv max": Row(
+        lambda **k: custom_layers.SAGEConv(3, aggregate="max", **k),
+        [normal(4, 6, 5), edges(4, 7, 6)],
+        (1,),
+    ),
+    "GINConv": Row(
+        lambda **k: custom_layers.GINConv(custom_layers.Dense(3, **k), train_epsilon=True, **k),
+        [normal(4, 6, 5), edges(4, 7, 6)],
+        (1,),
+    ),
+    "EdgeConv": Row(
+        lambda **k: custom_layers.EdgeConv(custom_layers.Dense(3, **k), **k),
+        [normal(4, 6, 5), edges(4, 7, 6), normal(4, 7, 2)],
+        (1,),
+    ),
+    "RGCNConv": Row(
+        lambda **k: custom_layers.RGCNConv(3, num_relations=2, num_bases=3, **k),
+        [normal(4, 6, 5), edges(4, 7, 6), RNG.integers(0, 2, (4, 7), dtype="int32")],
+        (1,),
+    ),
+    "ChebConv": Row(
+        lambda **k: custom_layers.ChebConv(3, K=3, **k), [normal(4, 6, 5), edges(4, 7, 6)], (1,)
+    ),
+    "SGConv": Row(
+        lambda **k: custom_layers.SGConv(3, K=2, **k), [normal(4, 6, 5), edges(4, 7, 6)], (1,)
+    ),
+    "APPNP": Row(lambda **k: custom_layers.APPNP(3, **k), [normal(4, 6, 5), edges(4, 7, 6)], (1,)),
+    "EmbeddingBag": Row(
+        lambda **k: custom_layers.EmbeddingBag(6, 3, **k),
+        [RNG.integers(-1, 6, (4, 5), dtype="int32"), normal(4, 5)],
+        (1,),
+    ),
+    "GraphSumPooling": Row(lambda **k: custom_layers.GraphSumPooling(**k), flat_graphs()),
+    "GraphAveragePooling": Row(lambda **k: custom_layers.GraphAveragePooling(**k), flat_graphs()),
+    "GraphMaxPooling": Row(lambda **k: custom_layers.GraphMaxPooling(**k), flat_graphs()),
+    "GraphAttentionPooling": Row(
+        lambda **k: custom_layers.GraphAttentionPooling(**k), flat_graphs()
+    ),
+}
