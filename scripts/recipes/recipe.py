@@ -70,6 +70,7 @@ class Recipe:
     divisible: whether a batch can be divided among devices; a graph's nodes cannot.
     decay: whether the learning rate falls to 0 along a cosine, or stays.
     momentum: of Adam, the share of the old in its mean of gradients (beta_1).
+    patience: epochs without a better `select` after which the training ends; None: it never does.
     short: epochs that suffice to beat the baseline clearly; None where it takes all of them.
     """
 
@@ -95,6 +96,7 @@ class Recipe:
     decay: bool = True
     epochs: int = 20
     short: int | None = None
+    patience: int | None = None
     batch_size: int = 64
     learning_rate: float = 1e-3
     momentum: float = 0.9

@@ -65,8 +65,12 @@ def node_pictures(model, data):
 
 
 def scatter(model, data, inputs):
-    """The nodes in the two directions in which their hidden features differ the most."""
-    hidden = keras.Model(model.inputs, model.get_layer("dropout_2").output)
+    """The nodes in the two directions in which their hidden features differ the most.
+
+    A model without a hidden layer (SGC) shows its scores.
+    """
+    last = {"dropout_2", "neighbors"} & {layer.name for layer in model.layers}
+    hidden = keras.Model(model.inputs, model.get_layer(min(last)).output)
     x = hidden.predict_on_batch(inputs)
     x = x - x.mean(0)
     places = x @ np.linalg.svd(x, full_matrices=False)[2][:2].T

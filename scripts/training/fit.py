@@ -69,7 +69,10 @@ def fit(recipe, data, settings, folder, strategy):
 
     epochs = settings["epochs"]
     keep_best = keras.callbacks.EarlyStopping(
-        recipe.select, mode=recipe.mode, patience=epochs, restore_best_weights=True
+        recipe.select,
+        mode=recipe.mode,
+        patience=recipe.patience or epochs,
+        restore_best_weights=True,
     )
     checkpoint = Checkpoint(folder / "checkpoints", keep_best)
     done, content = distributed.furthest(strategy, *checkpoint.newest())

@@ -481,6 +481,18 @@ def test_recipes_run(name, folder, tmp_path, capsys):
     assert f"test accuracy {metrics['test']['accuracy']:.6f}" in capsys.readouterr().out
 
 
+def test_patience_ends_a_training(folder, tmp_path, monkeypatch):
+    """Nothing is learned at this rate, so that no epoch is better than the first; SGC has a picture
+    although it has no hidden layer."""
+    patient = dataclasses.replace(RECIPES["cora-sgc"], patience=3)
+    monkeypatch.setitem(RECIPES, "cora-sgc", patient)
+    arguments = ["cora-sgc", "--data", "karate_club", "--data-dir", folder, "--epochs", "9"]
+    train.main([*arguments, "--learning-rate", "1e-30", "--output", str(tmp_path / "run")])
+    assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 1 + 4
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["best_epoch"] == 1
+    assert (tmp_path / "run" / "nodes.png").stat().st_size > 5000
+
+
 def test_learning_rate_stays_where_the_recipe_says(load):
     settings = {"dropout": 0.5, "l1": 0.0, "l2": 0.0, "learning_rate": 0.25, "epochs": 3}
     settings |= {"layers": "custom", "strategy": "none"}
