@@ -10,6 +10,7 @@ import math
 import numbers
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 SERIALIZED = {
@@ -23,11 +24,9 @@ SERIALIZED = {
 def check_positive(**arguments):
     """Raise a ValueError that names the argument unless each is a positive integer."""
     for name, value in arguments.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-            raise ValueError(
-                f"Received an invalid value for `{name}`, expected a positive integer. "
-                f"Received: {name}={value!r}"
-            )
+        integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if not integer or value <= 0:
+            raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
 
 
 def check_number(expected="a finite number", valid=math.isfinite, **arguments):
@@ -36,6 +35,39 @@ def check_number(expected="a finite number", valid=math.isfinite, **arguments):
         number = isinstance(value, numbers.Real) and not isinstance(value, bool)
         if not number or not valid(value):
             raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+
+
+def check_axes(axis, input_shape, known=False):
+    """The input shape; a ValueError unless it has those axes and, if `known`, their sizes."""
+    for one in [axis] if isinstance(axis, int) else axis:
+        if not -len(input_shape) <= one < len(input_shape):
+            raise ValueError(
+                f"Axis {one} is out of bounds for input shape {input_shape}. Received: axis={axis}"
+            )
+        if known and input_shape[one] is None:
+            raise ValueError(
+                f"Axis {one} of the input must have a known size. "
+                f"Received: axis={axis}, input_shape={tuple(input_shape)}"
+            )
+    return input_shape
+
+
+def sum_dtype(dtype):
+    """The type to sum numbers of `dtype` in: float32 for 16 bits, which 3000 ones do not fit into.
+
+    In bfloat16 they add up to 256, in float16 their squares overflow.
+    """
+    return tf.float32 if dtype in (tf.float16, tf.bfloat16) else dtype
+
+
+def wide(x):
+    """x as numbers that can be summed: in float32 where it has 16 bits, else as it is."""
+    return tf.cast(x, sum_dtype(x.dtype))
+
+
+def sum_places(dy):
+    """db = Σ dy over all axes but the last, in the type of dy."""
+    return tf.cast(tf.reduce_sum(wide(dy), range(dy.shape.rank - 1)), dy.dtype)
 
 
 def shape_of(x):
@@ -97,6 +129,8 @@ class Layer(keras.layers.Layer):
             kind = SERIALIZED.get(name.rpartition("_")[2])
             if kind is not None:
                 value = kind.serialize(value)
+            elif isinstance(value, np.generic):
+                value = value.item()  # Keras saves Python's numbers only
             elif isinstance(value, keras.layers.Layer):
                 value = keras.saving.serialize_keras_object(value)
             config[name] = value

@@ -20,7 +20,8 @@ import contextlib
 import functools
 
 import tensorflow as tf
-from tensorflow.python.eager.record import could_possibly_record
+
+from custom_layers.private_apis import could_possibly_record
 
 _by_autodiff = False
 
@@ -40,11 +41,6 @@ def autodiff():
         _by_autodiff = before
 
 
-def compiled_by_xla():
-    """Whether what is being traced will be compiled by XLA."""
-    return tf.__internal__.get_enclosing_xla_context() is not None
-
-
 @functools.lru_cache
 def compiled(function, **options):
     """`function(*tensors, **options)`, compiled by XLA inside of the surrounding graph.
@@ -54,7 +50,7 @@ def compiled(function, **options):
     a compiled loop, as what it would keep of each step may not leave the compiled part.
     """
     function = functools.partial(function, **options)
-    fast = tf.function(function, jit_compile=True)
+    fast = tf.function(function, jit_compile=True, autograph=False)
 
     def call(*arguments):
         flat = tf.nest.flatten(arguments)  # tensors and None

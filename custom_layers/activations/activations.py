@@ -29,6 +29,7 @@ import tensorflow as tf
 
 from custom_layers.base import Layer, broadcasts
 from custom_layers.gradients import with_backward
+from custom_layers.private_apis import keep_logits
 
 
 def relu_forward(x, *, slope=0.0, threshold=0.0, ceiling=None):
@@ -194,9 +195,8 @@ class Softmax(Layer):
         axis = tuple(self.axis) if isinstance(self.axis, (tuple, list)) else (self.axis,)
         if mask is None:
             y = softmax(inputs, axis=axis)
-            # Keras's losses compute log y from x where they find it, rather than from a rounded y.
             if len(axis) == 1:
-                y._keras_logits = inputs
+                keep_logits(y, inputs)
             return y
         mask = tf.convert_to_tensor(mask)
         self._check_mask(mask, inputs)

@@ -23,7 +23,7 @@ Causal: van den Oord et al., WaveNet, arXiv 1609.03499.
 import tensorflow as tf
 
 from custom_layers.convolutional import windows
-from custom_layers.gradients import compiled_by_xla
+from custom_layers.private_apis import compiled_by_xla
 
 # The kernels of one rank: y from x and W, dx from dy and W, dW from x and dy.
 KERNELS = {
@@ -172,13 +172,3 @@ def correlate_dw(x, dy, taps, *, strides, padding, dilation):
     x_pads, y_pads = grids
     x, dy = tf.space_to_batch(x, dilation, x_pads), tf.space_to_batch(dy, dilation, y_pads)
     return _kernel_dw(x, dy, taps, strides, "valid")
-
-
-def sum_places(dy):
-    """Σ over all axes but the last, which is db.
-
-    In float32 at least: summed in their own type, 50 000 float16 numbers lose two thirds of their
-    sum, and TensorFlow's kernel for db loses as much of bfloat16.
-    """
-    wide = tf.cast(dy, tf.float32) if dy.dtype.size < 4 else dy
-    return tf.cast(tf.reduce_sum(wide, range(dy.shape.rank - 1)), dy.dtype)

@@ -17,7 +17,7 @@ import warnings
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
+from custom_layers.base import Layer, check_positive
 from custom_layers.gradients import with_backward
 
 
@@ -33,15 +33,6 @@ def lookup_backward(dy, cache):
 
 
 lookup = with_backward(lookup_forward, lookup_backward)
-
-
-def _check_size(name, value):
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise ValueError(
-            f"`{name}` must be a positive integer. "
-            f"Received: {name}={value} (of type {type(value).__name__})."
-        )
-    return value
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
@@ -71,8 +62,7 @@ class Embedding(Layer):
         weights=None,
         **kwargs,
     ):
-        _check_size("input_dim", input_dim)
-        _check_size("output_dim", output_dim)
+        check_positive(input_dim=input_dim, output_dim=output_dim)
         if kwargs.pop("input_length", None) is not None:
             warnings.warn("Argument `input_length` is deprecated. Just remove it.", stacklevel=2)
         super().__init__(**kwargs)

@@ -21,7 +21,7 @@ Schlichtkrull et al., Modeling relational data with graph convolutional networks
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive
+from custom_layers.base import Layer, check_positive, wide
 from custom_layers.core.dense import affine
 from custom_layers.graph.graph_inputs import (
     as_index,
@@ -31,7 +31,7 @@ from custom_layers.graph.graph_inputs import (
     node_mask,
     restore,
 )
-from custom_layers.graph.segments import counts, per_row, propagate, wide
+from custom_layers.graph.segments import counts, per_row, propagate
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")

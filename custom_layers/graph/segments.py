@@ -25,12 +25,8 @@ float64. `unsorted_segment_*` is the one form that XLA compiles.
 
 import tensorflow as tf
 
+from custom_layers.base import wide
 from custom_layers.gradients import with_backward
-
-
-def wide(x):
-    """x in the precision that sums are taken in."""
-    return tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16) else x
 
 
 def rows_of(x, ids):

@@ -19,19 +19,17 @@ Ioffe & Szegedy, Batch normalization, ICML 2015.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_number, shape_of
+from custom_layers.base import Layer, check_axes, check_number, shape_of, wide
 from custom_layers.gradients import with_backward
 from custom_layers.normalization.batch_renorm import check_clipping, correction
 from custom_layers.normalization.channels import (
     channel_sum,
-    compiled_by_xla,
     fold,
     fold_mask,
     scale_shift,
     sum_over_replicas,
-    wide,
 )
-from custom_layers.normalization.layer_norm import check_axes
+from custom_layers.private_apis import compiled_by_xla
 
 
 def batch_norm_forward(x, gamma, beta, mask, *, epsilon, synchronized=False):

@@ -9,13 +9,9 @@ Backward, given dy = dL/dy (sums Σ over A and B):
 
 import tensorflow as tf
 
-from custom_layers.base import check_mask
-from custom_layers.gradients import compiled_by_xla, with_backward
-
-
-def wide(x):
-    """x in float32 where it has 16 bits, which neither sums nor squares fit into."""
-    return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
+from custom_layers.base import check_mask, wide
+from custom_layers.gradients import with_backward
+from custom_layers.private_apis import compiled_by_xla
 
 
 def fold(x, axis):

@@ -20,17 +20,17 @@ import warnings
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_number, shape_of
+from custom_layers.base import Layer, check_axes, check_number, shape_of, sum_dtype, wide
 from custom_layers.gradients import with_backward
 
 
 def layer_norm_forward(x, gamma, beta, *, epsilon, rms_scaling=False):
     """x (N, F), gamma and beta (F,) or None -> y (N, F), float32 where x has 16 bits."""
-    wide = tf.cast(x, tf.float32) if x.dtype.size < 4 else x
-    mean = tf.reduce_mean(wide, 1, keepdims=True)  # (N, 1)
-    centered = wide - mean
+    w = wide(x)
+    mean = tf.reduce_mean(w, 1, keepdims=True)  # (N, 1)
+    centered = w - mean
     istd = tf.math.rsqrt(tf.reduce_mean(tf.square(centered), 1, keepdims=True) + epsilon)
-    y = (wide if rms_scaling else centered) * istd
+    y = (w if rms_scaling else centered) * istd
     if gamma is not None:
         y *= gamma
     if beta is not None:
@@ -42,40 +42,22 @@ def layer_norm_backward(dy, cache, *, epsilon, rms_scaling=False):
     # Sums are written as matrix products, one pass over the memory where product and sum are three:
     # Σ_f dy γ is dy times the column γ, Σ_n dy x̂ is the row σ⁻¹ times dy (x - μ).
     x, gamma, mean, istd = cache
-    wide = tf.cast(x, dy.dtype)
-    centered = wide - mean
+    dtype, x = x.dtype, tf.cast(x, dy.dtype)
+    centered = x - mean
     features = tf.shape(dy)[1]
     row = tf.ones((1, features), dy.dtype) if gamma is None else gamma[tf.newaxis]
     row /= tf.cast(features, dy.dtype)  # γ / F (1, F)
-    product = dy * (wide if rms_scaling else centered)
+    product = dy * (x if rms_scaling else centered)
     dx = dy if gamma is None else dy * gamma
     dx -= centered * (istd * istd * tf.matmul(product, row, transpose_b=True))
     if not rms_scaling:
         dx -= tf.matmul(dy, row, transpose_b=True)
     dgamma = tf.matmul(istd, product, transpose_a=True)[0]
     dbeta = tf.matmul(tf.ones_like(istd), dy, transpose_a=True)[0]
-    return tf.cast(dx * istd, x.dtype), dgamma, dbeta
+    return tf.cast(dx * istd, dtype), dgamma, dbeta
 
 
 layer_norm = with_backward(layer_norm_forward, layer_norm_backward)
-
-
-def check_axes(axis, input_shape, known=False):
-    """The input shape, which is also the output shape.
-
-    Raises a ValueError unless it has those axes and, where asked, their sizes.
-    """
-    for one in [axis] if isinstance(axis, int) else axis:
-        if not -len(input_shape) <= one < len(input_shape):
-            raise ValueError(
-                f"Axis {one} is out of bounds for input shape {input_shape}. Received: axis={axis}"
-            )
-        if known and input_shape[one] is None:
-            raise ValueError(
-                f"Axis {one} of the input must have a known size. "
-                f"Received: axis={axis}, input_shape={tuple(input_shape)}"
-            )
-    return input_shape
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
@@ -158,9 +140,8 @@ class LayerNormalization(Layer):
             features = tf.reduce_prod(tf.shape(moved)[rank - len(axes) :])
         rows = tf.reshape(moved, (-1, features))
 
-        wide = tf.float32 if x.dtype.size < 4 else x.dtype
         gamma, beta = (
-            None if weight is None else tf.cast(tf.reshape(weight, (-1,)), wide)
+            None if weight is None else tf.cast(tf.reshape(weight, (-1,)), sum_dtype(x.dtype))
             for weight in (self.gamma, self.beta)
         )
         y = layer_norm(rows, gamma, beta, epsilon=self.epsilon, rms_scaling=self.rms_scaling)

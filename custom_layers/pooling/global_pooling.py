@@ -26,23 +26,15 @@ import math
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_mask, shape_of
+from custom_layers.base import Layer, check_mask, shape_of, sum_dtype, wide
 from custom_layers.convolutional import windows
 from custom_layers.gradients import with_backward
-
-
-def _wide(dtype):
-    """The type to sum numbers of a type in."""
-    return tf.float32 if dtype.is_floating and dtype.size < 4 else dtype
 
 
 def total_forward(x, mask, *, axes):
     """x of any shape, mask (bool, broadcasts to x) or None -> y, with the axes kept as 1."""
     part = x if mask is None else tf.where(mask, x, tf.zeros((), x.dtype))
-    return tf.cast(tf.reduce_sum(tf.cast(part, _wide(x.dtype)), axes, keepdims=True), x.dtype), (
-        shape_of(x),
-        mask,
-    )
+    return tf.cast(tf.reduce_sum(wide(part), axes, keepdims=True), x.dtype), (shape_of(x), mask)
 
 
 def total_backward(dy, cache, *, axes):
@@ -57,19 +49,18 @@ total = with_backward(total_forward, total_backward)
 def mean_forward(x, mask, *, axes):
     """As `total`, divided by the number of places that take part."""
     dtype = x.dtype if x.dtype.is_floating else tf.float32
-    shape, wide = shape_of(x), tf.cast(x, _wide(dtype))
+    shape, x = shape_of(x), tf.cast(x, sum_dtype(dtype))
     if mask is None:
         count = math.prod(shape[i] if x.shape[i] is None else x.shape[i] for i in axes)
-        return tf.cast(tf.reduce_mean(wide, axes, keepdims=True), dtype), (shape, mask, count)
-    y, _ = total_forward(wide, mask, axes=axes)
+        return tf.cast(tf.reduce_mean(x, axes, keepdims=True), dtype), (shape, mask, count)
+    y, _ = total_forward(x, mask, axes=axes)
     count = tf.reduce_sum(tf.cast(mask, y.dtype), axes, keepdims=True)
     return tf.cast(y / count, dtype), (shape, mask, count)
 
 
 def mean_backward(dy, cache, *, axes):
     shape, mask, count = cache
-    wide = _wide(dy.dtype)
-    share = tf.cast(tf.cast(dy, wide) / tf.cast(count, wide), dy.dtype)
+    share = tf.cast(wide(dy) / tf.cast(count, sum_dtype(dy.dtype)), dy.dtype)
     return total_backward(share, (shape, mask), axes=axes)
 
 
@@ -89,7 +80,7 @@ def peak_forward(x, mask, *, axes):
 
 def peak_backward(dy, cache, *, axes):
     x, y, mask = cache
-    hits = tf.cast(x == y if mask is None else (x == y) & mask, _wide(dy.dtype))
+    hits = tf.cast(x == y if mask is None else (x == y) & mask, sum_dtype(dy.dtype))
     count = tf.reduce_sum(hits, axes, keepdims=True)
     share = dy / tf.cast(tf.maximum(count, 1), dy.dtype)
     return tf.cast(hits, dy.dtype) * share, None  # tf.where makes a step take a quarter longer

@@ -35,7 +35,8 @@ import tensorflow as tf
 from custom_layers.base import Layer
 from custom_layers.convolutional import windows
 from custom_layers.convolutional.windows import at_taps, from_taps
-from custom_layers.gradients import compiled_by_xla, with_backward
+from custom_layers.gradients import with_backward
+from custom_layers.private_apis import compiled_by_xla
 
 
 def _attributes(window, strides, padding):

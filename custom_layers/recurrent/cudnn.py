@@ -12,9 +12,8 @@ Chetlur et al., cuDNN: Efficient Primitives for Deep Learning, arXiv:1410.0759, 
 """
 
 import tensorflow as tf
-from keras.src import backend
 
-from custom_layers.gradients import compiled_by_xla
+from custom_layers.private_apis import compiled_by_xla, cudnn_gru, cudnn_lstm, cudnn_ok
 
 
 def possible(layer):
@@ -25,7 +24,7 @@ def possible(layer):
         one_mask
         and not cell.recurrent_dropout
         and not compiled_by_xla()
-        and backend.cudnn_ok(
+        and cudnn_ok(
             cell.activation,
             cell.recurrent_activation,
             layer.unroll,
@@ -48,8 +47,8 @@ def loop(layer, sequences, states, mask, training):
         "return_sequences": layer.return_sequences,
         "go_backwards": layer.go_backwards,
     }
-    run = backend.lstm
+    run = cudnn_lstm
     if len(states) == 1:
-        run, options["reset_after"] = backend.gru, cell.reset_after
+        run, options["reset_after"] = cudnn_gru, cell.reset_after
     last, y, states = run(x, *states, mask, *map(tf.convert_to_tensor, weights), **options)
     return y if layer.return_sequences else last, states

@@ -12,7 +12,8 @@ import functools
 
 import tensorflow as tf
 
-from custom_layers.gradients import compiled, compiled_by_xla, with_backward
+from custom_layers.gradients import compiled, with_backward
+from custom_layers.private_apis import compiled_by_xla
 from custom_layers.recurrent.recurrence import product_dkernel, project_backward, project_forward
 
 

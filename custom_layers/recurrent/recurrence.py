@@ -16,7 +16,8 @@ buffers are time-major (T, B, ...): a step reads and writes contiguous memory.
 import keras
 import tensorflow as tf
 
-from custom_layers.gradients import compiled_by_xla, with_backward
+from custom_layers.gradients import with_backward
+from custom_layers.private_apis import compiled_by_xla
 
 
 def scan(step, states, sequences, widths, reverse=False, in_place=False):

@@ -9,10 +9,8 @@ draws masks for each gate; `implementation=2` one mask of x for all gates.
 import keras
 import tensorflow as tf
 
-# keras.layers.RNN has a cell draw its dropout masks before the loop if it is one of these.
-from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
-
 from custom_layers.base import Layer, check_mask, check_number
+from custom_layers.private_apis import DropoutRNNCell
 from custom_layers.recurrent.over_time import faster_in_halves, in_halves
 from custom_layers.recurrent.recurrence import project
 

@@ -11,9 +11,9 @@ import contextlib
 
 import keras
 import tensorflow as tf
-from keras.src.utils.tracking import DotNotTrackScope
 
 from custom_layers.base import Layer
+from custom_layers.private_apis import DotNotTrackScope, takes_training
 from custom_layers.recurrent import cudnn
 from custom_layers.recurrent.recurrence import hold, scan
 from custom_layers.recurrent.recurrent_cell import RecurrentCell, forget_dropout_masks, step_mask
@@ -158,7 +158,7 @@ class RNN(Layer):
         return self._any_cell(x, states, mask, training)
 
     def _any_cell(self, x, states, mask, training):
-        call = {"training": training} if getattr(self.cell, "_call_has_training_arg", False) else {}
+        call = {"training": training} if takes_training(self.cell) else {}
         y, _ = self.cell(x[0], states, **call)  # for its shape, and to draw the dropout masks
 
         def step(before, x, mask):

@@ -8,7 +8,7 @@ Backward: dx = dy + dR (l1 sign(x) + 2 l2 x) / B, which is the rule of `regulari
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
+from custom_layers.base import Layer, wide
 from custom_layers.regularization.regularizers import penalty
 
 
@@ -36,8 +36,7 @@ class ActivityRegularization(Layer):
         self._build_at_init()
 
     def call(self, inputs):
-        wide = tf.cast(inputs, tf.float32) if inputs.dtype.size < 4 else inputs
-        total = penalty(wide, l1=self.l1, l2=self.l2)
+        total = penalty(wide(inputs), l1=self.l1, l2=self.l2)
         if inputs.shape.rank > 0:
             total = tf.math.divide_no_nan(total, tf.cast(tf.shape(inputs)[0], total.dtype))
         self.add_loss(total)

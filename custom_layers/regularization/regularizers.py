@@ -18,18 +18,18 @@ import math
 import keras
 import tensorflow as tf
 
+from custom_layers.base import sum_dtype, wide
 from custom_layers.gradients import with_backward
 
 
 def penalty_forward(w, *, l1=0.0, l2=0.0):
     """w of any shape -> the scalar l1 Σ |w| + l2 Σ w², in the dtype of w."""
     # Sums of many small squares: 16 bits lose them (bfloat16) or overflow (float16).
-    wide = tf.cast(w, tf.float32) if w.dtype.size < 4 else w
-    total = tf.zeros((), wide.dtype)
+    total = tf.zeros((), sum_dtype(w.dtype))
     if l1:
-        total += l1 * tf.reduce_sum(tf.abs(wide))
+        total += l1 * tf.reduce_sum(tf.abs(wide(w)))
     if l2:
-        total += 2 * l2 * tf.nn.l2_loss(wide)  # Σ w² / 2 in one pass over w
+        total += 2 * l2 * tf.nn.l2_loss(wide(w))  # Σ w² / 2 in one pass over w
     return tf.cast(total, w.dtype), w
 
 

@@ -17,7 +17,7 @@ FILES_IN_A_FOLDER = 24
 
 # The floor of each module of the library, by its path below custom_layers. Layer files are on 2.
 FLOORS = {
-    **dict.fromkeys(["_version", "base", "gradients"], 0),
+    **dict.fromkeys(["_version", "base", "gradients", "private_apis"], 0),
     **dict.fromkeys(["convolutional.windows", "convolutional.correlation"], 1),
     **dict.fromkeys(["recurrent.recurrence", "recurrent.over_time", "recurrent.cudnn"], 1),
     **dict.fromkeys(["recurrent.recurrent_cell", "recurrent.rnn"], 1),

@@ -1,9 +1,13 @@
 """Layer: config from the signature, options by name."""
 
-import keras
-import pytest
+import json
 
-from custom_layers.base import Layer, check_positive
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from custom_layers.base import Layer, check_positive, sum_places, wide
 from custom_layers.core.dense import Dense
 
 
@@ -50,5 +54,28 @@ def test_config_survives_json(tmp_path):
 
 @pytest.mark.parametrize("value", [0, -3, 1.0, True, "2", None])
 def test_check_positive(value):
-    with pytest.raises(ValueError, match="`size`, expected a positive integer"):
+    with pytest.raises(ValueError, match="`size` must be a positive integer"):
         check_positive(size=value)
+
+
+def test_integers_of_numpy_are_integers():
+    layer = Dense(np.int64(3))
+    layer(tf.ones((1, 2)))
+    config = json.loads(json.dumps(keras.layers.serialize(layer)))
+    assert config["config"]["units"] == 3
+    assert keras.layers.deserialize(config).units == 3
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_sum_places(dtype):
+    """50,000 ones, which saturate a sum in 16 bits at 2048 or 256."""
+    total = sum_places(tf.ones((5, 10_000, 2), dtype))
+    assert total.dtype == dtype
+    np.testing.assert_allclose(tf.cast(total, tf.float64), [50_000] * 2, rtol=2**-8)
+
+
+def test_wide():
+    for dtype in ("float16", "bfloat16"):
+        assert wide(tf.ones((), dtype)).dtype == tf.float32
+    for dtype in ("float32", "float64", "int8"):
+        assert wide(tf.ones((), dtype)).dtype == dtype

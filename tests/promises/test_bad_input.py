@@ -45,7 +45,7 @@ def twice(layer, first, second):
 
 # Case: what is wrong, what is called, the exception, the pattern of its message.
 LAYERS = [
-    ("units 0", lambda: cl.Dense(0), ValueError, "`units`, expected a positive integer.*units=0"),
+    ("units 0", lambda: cl.Dense(0), ValueError, "`units` must be a positive integer.*units=0"),
     ("units 2.5", lambda: cl.GraphConv(2.5), ValueError, "`units`, expected a positive.*units=2.5"),
     ("units text", lambda: cl.SGConv("4"), ValueError, "`units`, expected a positive .*units='4'"),
     ("units true", lambda: cl.Dense(True), ValueError, "`units`, expected a positive .*units=True"),
@@ -231,7 +231,7 @@ FUNCTIONS = [
     ("sizes", lambda: graphs.sample_neighbors(INDEX, [0], [2.5]), ValueError,
      r"`sizes` must be numbers of edges or None. Received: \[2.5\]"),
     ("pack to no size", lambda: graphs.pack(PACKABLE, 2, pad_to=(0, 8)),
-     ValueError, r"`pad_to\[0\]`, expected a positive integer. Received: pad_to\[0\]=0"),
+     ValueError, r"`pad_to\[0\]` must be a positive integer. Received: pad_to\[0\]=0"),
     ("pack to one size", lambda: graphs.pack(PACKABLE, 2, pad_to=(8,)),
      ValueError, r"`pad_to` must be two sizes, \(N, E\). Received: pad_to=\(8,\)"),
     ("pack without edges", lambda: graphs.pack(PACKABLE, 2),

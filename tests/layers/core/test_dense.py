@@ -72,7 +72,7 @@ def test_bias_gradient_of_many_rows(dtype):
 
 @pytest.mark.parametrize("units", [0, -1, 2.5, "3", None, True])
 def test_units_must_be_a_positive_integer(units):
-    with pytest.raises(ValueError, match=f"`units`, expected a positive integer.*{units}"):
+    with pytest.raises(ValueError, match=f"`units` must be a positive integer.*{units}"):
         Dense(units)
 
 

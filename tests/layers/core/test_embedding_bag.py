@@ -42,7 +42,7 @@ def test_nothing_at_all(shape):
 
 
 def test_wrong_inputs():
-    with pytest.raises(ValueError, match="`input_dim`, expected a positive integer"):
+    with pytest.raises(ValueError, match="`input_dim` must be a positive integer"):
         EmbeddingBag(0, 2)
     with pytest.raises(ValueError, match="ids of EmbeddingBag must be integers"):
         EmbeddingBag(7, 2)(IDS.astype("float32"))

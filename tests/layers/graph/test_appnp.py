@@ -35,7 +35,7 @@ def test_equation_and_backward(arguments, weighted):
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match="`K`, expected a positive integer"):
+    with pytest.raises(ValueError, match="`K` must be a positive integer"):
         APPNP(0)
     for alpha in (-0.1, 1.1, np.nan):
         with pytest.raises(ValueError, match="`alpha` must be from 0 to 1"):

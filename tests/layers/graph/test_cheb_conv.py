@@ -38,7 +38,7 @@ def test_equation_and_backward(arguments, weighted):
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match="`K`, expected a positive integer"):
+    with pytest.raises(ValueError, match="`K` must be a positive integer"):
         ChebConv(3, K=0)
     with pytest.raises(ValueError, match="`lambda_max` must be positive"):
         ChebConv(3, K=2, lambda_max=0)

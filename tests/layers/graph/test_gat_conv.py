@@ -78,7 +78,7 @@ def test_dropout_of_attention(make):
 
 @pytest.mark.parametrize("make", [GATConv, GATv2Conv])
 def test_wrong_arguments(make):
-    with pytest.raises(ValueError, match="`heads`, expected a positive integer"):
+    with pytest.raises(ValueError, match="`heads` must be a positive integer"):
         make(3, heads=0)
     with pytest.raises(ValueError, match="`dropout` must be in"):
         make(3, dropout=1.0)

@@ -64,5 +64,5 @@ def test_normalize_is_one_of_three(normalize):
 
 @pytest.mark.parametrize("units", [0, -1, 2.5, "3"])
 def test_units_must_be_a_positive_integer(units):
-    with pytest.raises(ValueError, match=f"`units`, expected a positive integer.*{units}"):
+    with pytest.raises(ValueError, match=f"`units` must be a positive integer.*{units}"):
         GraphConv(units)

@@ -76,7 +76,7 @@ def test_large_graphs_in_half_precision(dtype):
 
 @pytest.mark.parametrize("make", LAYERS)
 def test_wrong_inputs(make):
-    with pytest.raises(ValueError, match="`num_graphs`, expected a positive integer"):
+    with pytest.raises(ValueError, match="`num_graphs` must be a positive integer"):
         make(0)
     for number, inputs in ((None, [NODES, IDS]), (5, [NODES, IDS, np.zeros(5)])):
         with pytest.raises(ValueError, match="either the argument `num_graphs` or a third input"):

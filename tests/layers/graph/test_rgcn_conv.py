@@ -47,7 +47,7 @@ def test_a_negative_relation_is_padding():
 
 def test_wrong_arguments():
     for name in ("units", "num_relations", "num_bases"):
-        with pytest.raises(ValueError, match=f"`{name}`, expected a positive integer"):
+        with pytest.raises(ValueError, match=f"`{name}` must be a positive integer"):
             RGCNConv(**{"units": 3, "num_relations": 3, name: 0})
     with pytest.raises(ValueError, match=r"called on \[nodes, edges, relations\]"):
         RGCNConv(3, 4)([NODES, EDGES])

@@ -35,7 +35,7 @@ def test_equation_and_backward(arguments, weighted):
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match="`K`, expected a positive integer"):
+    with pytest.raises(ValueError, match="`K` must be a positive integer"):
         SGConv(3, K=-1)
     with pytest.raises(ValueError, match="argument `normalize`"):
         SGConv(3, normalize="both")

@@ -1,0 +1,37 @@
+"""Private parts of Keras and TensorFlow that the library needs, in one place.
+
+Public names do not offer these. Each has a test that states what is expected of it, so that a new
+version of Keras or TensorFlow that changes one breaks this file and no other.
+"""
+
+import tensorflow as tf
+
+# The kernels of LSTM and GRU for GPUs, with Keras's packing of weights and masks, and the question
+# whether the arguments of a layer fit them.
+from keras.src.backend import cudnn_ok as cudnn_ok
+from keras.src.backend import gru as cudnn_gru  # noqa: F401
+from keras.src.backend import lstm as cudnn_lstm  # noqa: F401
+
+# keras.layers.RNN has a cell draw its dropout masks before the loop if it is one of these.
+from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell as DropoutRNNCell
+
+# Within this context a layer does not count what is assigned to it among its weights.
+from keras.src.utils.tracking import DotNotTrackScope as DotNotTrackScope
+
+# Whether a tape or a forward accumulator may see what is computed now, in eager mode.
+from tensorflow.python.eager.record import could_possibly_record as could_possibly_record
+
+
+def compiled_by_xla():
+    """Whether what is being traced will be compiled by XLA."""
+    return tf.__internal__.get_enclosing_xla_context() is not None
+
+
+def takes_training(layer):
+    """Whether `layer.call` has an argument `training`."""
+    return getattr(layer, "_call_has_training_arg", False)
+
+
+def keep_logits(y, logits):
+    """Let Keras's losses compute log y from the logits of y = softmax(logits), not from y."""
+    y._keras_logits = logits
