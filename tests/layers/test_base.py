@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from custom_layers.base import Layer, check_positive, sum_places, wide
+from custom_layers.checks import TOLERANCE, assert_near
 from custom_layers.core.dense import Dense
 
 
@@ -67,11 +68,13 @@ def test_integers_of_numpy_are_integers():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_sum_places(dtype):
-    """50,000 ones, which saturate a sum in 16 bits at 2048 or 256."""
-    total = sum_places(tf.ones((5, 10_000, 2), dtype))
+@pytest.mark.parametrize("compiled", [False, True])
+def test_sum_places(dtype, compiled):
+    """50,000 numbers: a sum in 16 bits of as many ones stalls at 2048 or 256."""
+    x = tf.cast(np.random.default_rng(0).uniform(0, 1, (50, 1000, 2)), dtype)
+    total = tf.function(sum_places, jit_compile=compiled)(x)
     assert total.dtype == dtype
-    np.testing.assert_allclose(tf.cast(total, tf.float64), [50_000] * 2, rtol=2**-8)
+    assert_near("sum", total, np.asarray(x, "float64").sum((0, 1)), TOLERANCE[dtype])
 
 
 def test_wide():
