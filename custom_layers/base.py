@@ -52,24 +52,6 @@ def check_axes(axis, input_shape, known=False):
     return input_shape
 
 
-def sum_dtype(dtype):
-    """The type to sum numbers of `dtype` in: float32 for 16 bits, which 3000 ones do not fit into.
-
-    In bfloat16 they add up to 256, in float16 their squares overflow.
-    """
-    return tf.float32 if dtype in (tf.float16, tf.bfloat16) else dtype
-
-
-def wide(x):
-    """x as numbers that can be summed: in float32 where it has 16 bits, else as it is."""
-    return tf.cast(x, sum_dtype(x.dtype))
-
-
-def sum_places(dy):
-    """db = Σ dy over all axes but the last, in the type of dy."""
-    return tf.cast(tf.reduce_sum(wide(dy), range(dy.shape.rank - 1)), dy.dtype)
-
-
 def shape_of(x):
     """The shape of a tensor; where it is known, without an operation, 10 µs of an eager call."""
     return x.shape if x.shape.is_fully_defined() else tf.shape(x)

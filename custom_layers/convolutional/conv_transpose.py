@@ -21,14 +21,14 @@ convolution arithmetic for deep learning, arXiv 1603.07285.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, sum_places
+from custom_layers.base import Layer
 from custom_layers.convolutional import windows
 from custom_layers.convolutional.correlation import (
     correlate,
     correlate_dw,
     correlate_dx,
 )
-from custom_layers.gradients import with_backward
+from custom_layers.gradients import sum_places, with_backward
 
 
 def conv_transpose_forward(x, kernel, bias, *, output_padding=None, **how):

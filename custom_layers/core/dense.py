@@ -16,8 +16,8 @@ Rumelhart, Hinton & Williams, Learning representations by back-propagating error
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive, sum_places
-from custom_layers.gradients import with_backward
+from custom_layers.base import Layer, check_positive
+from custom_layers.gradients import sum_places, with_backward
 
 
 def affine_forward(x, kernel, bias):

@@ -13,8 +13,8 @@ y = X V: a linear map that costs the non-zeros only.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive, wide
-from custom_layers.gradients import with_backward
+from custom_layers.base import Layer, check_positive
+from custom_layers.gradients import wide, with_backward
 from custom_layers.graph.graph_inputs import as_index, checked
 from custom_layers.graph.segments import gather, segment_sum
 

@@ -16,7 +16,8 @@ PageRank, ICLR 2019.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_number, check_positive, wide
+from custom_layers.base import Layer, check_number, check_positive
+from custom_layers.gradients import wide
 from custom_layers.graph.graph_conv import adjacency, check_normalize
 from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
 

@@ -18,8 +18,9 @@ import math
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_number, check_positive, wide
+from custom_layers.base import Layer, check_number, check_positive
 from custom_layers.core.dense import affine
+from custom_layers.gradients import wide
 from custom_layers.graph.graph_conv import adjacency
 from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
 

@@ -25,9 +25,9 @@ attention networks?, ICLR 2022, where the order of the neighbors can depend on t
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_number, check_positive, wide
+from custom_layers.base import Layer, check_number, check_positive
 from custom_layers.core.dense import affine
-from custom_layers.gradients import with_backward
+from custom_layers.gradients import wide, with_backward
 from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
 from custom_layers.graph.segments import gather, propagate, rows_of, segment_softmax, segment_sum
 from custom_layers.regularization.dropout import dropout, next_seed

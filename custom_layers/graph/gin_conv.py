@@ -15,7 +15,8 @@ Xu, Hu, Leskovec & Jegelka, How powerful are graph neural networks?, ICLR 2019.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_number, wide
+from custom_layers.base import Layer, check_number
+from custom_layers.gradients import wide
 from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
 from custom_layers.graph.segments import propagate
 

@@ -22,8 +22,9 @@ Kipf & Welling, Semi-supervised classification with graph convolutional networks
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive, wide
+from custom_layers.base import Layer, check_positive
 from custom_layers.core.dense import affine
+from custom_layers.gradients import wide
 from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
 from custom_layers.graph.segments import propagate, segment_sum
 

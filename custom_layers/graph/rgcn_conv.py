@@ -21,8 +21,9 @@ Schlichtkrull et al., Modeling relational data with graph convolutional networks
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive, wide
+from custom_layers.base import Layer, check_positive
 from custom_layers.core.dense import affine
+from custom_layers.gradients import wide
 from custom_layers.graph.graph_inputs import (
     as_index,
     checked,

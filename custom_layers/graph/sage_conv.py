@@ -21,9 +21,9 @@ Hamilton, Ying & Leskovec, Inductive representation learning on large graphs, Ne
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive, wide
+from custom_layers.base import Layer, check_positive
 from custom_layers.core.dense import affine
-from custom_layers.gradients import with_backward
+from custom_layers.gradients import wide, with_backward
 from custom_layers.graph.graph_conv import adjacency
 from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
 from custom_layers.graph.segments import propagate_max

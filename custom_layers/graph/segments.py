@@ -25,8 +25,7 @@ float64. `unsorted_segment_*` is the one form that XLA compiles.
 
 import tensorflow as tf
 
-from custom_layers.base import wide
-from custom_layers.gradients import with_backward
+from custom_layers.gradients import wide, with_backward
 
 
 def rows_of(x, ids):

@@ -12,8 +12,9 @@ Wu et al., Simplifying graph convolutional networks, ICML 2019.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive, wide
+from custom_layers.base import Layer, check_positive
 from custom_layers.core.dense import affine
+from custom_layers.gradients import wide
 from custom_layers.graph.graph_conv import adjacency, check_normalize
 from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
 

@@ -19,8 +19,8 @@ Ioffe & Szegedy, Batch normalization, ICML 2015.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_axes, check_number, shape_of, wide
-from custom_layers.gradients import with_backward
+from custom_layers.base import Layer, check_axes, check_number, shape_of
+from custom_layers.gradients import wide, with_backward
 from custom_layers.normalization.batch_renorm import check_clipping, correction
 from custom_layers.normalization.channels import (
     channel_sum,

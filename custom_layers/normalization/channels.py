@@ -9,8 +9,8 @@ Backward, given dy = dL/dy (sums Σ over A and B):
 
 import tensorflow as tf
 
-from custom_layers.base import check_mask, wide
-from custom_layers.gradients import with_backward
+from custom_layers.base import check_mask
+from custom_layers.gradients import wide, with_backward
 from custom_layers.private_apis import compiled_by_xla
 
 

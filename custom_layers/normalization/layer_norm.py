@@ -20,8 +20,8 @@ import warnings
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_axes, check_number, shape_of, sum_dtype, wide
-from custom_layers.gradients import with_backward
+from custom_layers.base import Layer, check_axes, check_number, shape_of
+from custom_layers.gradients import sum_dtype, wide, with_backward
 
 
 def layer_norm_forward(x, gamma, beta, *, epsilon, rms_scaling=False):

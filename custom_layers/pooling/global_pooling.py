@@ -26,9 +26,9 @@ import math
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_mask, shape_of, sum_dtype, wide
+from custom_layers.base import Layer, check_mask, shape_of
 from custom_layers.convolutional import windows
-from custom_layers.gradients import with_backward
+from custom_layers.gradients import sum_dtype, wide, with_backward
 
 
 def total_forward(x, mask, *, axes):

@@ -8,7 +8,8 @@ Backward: dx = dy + dR (l1 sign(x) + 2 l2 x) / B, which is the rule of `regulari
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, wide
+from custom_layers.base import Layer
+from custom_layers.gradients import wide
 from custom_layers.regularization.regularizers import penalty
 
 

@@ -18,8 +18,7 @@ import math
 import keras
 import tensorflow as tf
 
-from custom_layers.base import sum_dtype, wide
-from custom_layers.gradients import with_backward
+from custom_layers.gradients import sum_dtype, wide, with_backward
 
 
 def penalty_forward(w, *, l1=0.0, l2=0.0):

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive, sum_places, wide
-from custom_layers.checks import TOLERANCE, assert_near
+from custom_layers.base import Layer, check_positive
 from custom_layers.core.dense import Dense
 
 
@@ -65,20 +64,3 @@ def test_integers_of_numpy_are_integers():
     config = json.loads(json.dumps(keras.layers.serialize(layer)))
     assert config["config"]["units"] == 3
     assert keras.layers.deserialize(config).units == 3
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-@pytest.mark.parametrize("compiled", [False, True])
-def test_sum_places(dtype, compiled):
-    """50,000 numbers: a sum in 16 bits of as many ones stalls at 2048 or 256."""
-    x = tf.cast(np.random.default_rng(0).uniform(0, 1, (50, 1000, 2)), dtype)
-    total = tf.function(sum_places, jit_compile=compiled)(x)
-    assert total.dtype == dtype
-    assert_near("sum", total, np.asarray(x, "float64").sum((0, 1)), TOLERANCE[dtype])
-
-
-def test_wide():
-    for dtype in ("float16", "bfloat16"):
-        assert wide(tf.ones((), dtype)).dtype == tf.float32
-    for dtype in ("float32", "float64", "int8"):
-        assert wide(tf.ones((), dtype)).dtype == dtype
