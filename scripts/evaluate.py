@@ -1,31 +1,30 @@
 """Measure a trained run again, on its test part: python -m scripts.evaluate RUN."""
 
+import dataclasses
 import pathlib
 
+from scripts import settings
 from scripts.data import damage
-from scripts.train import find, load_data
+from scripts.recipes import find, load_data
 from scripts.training import command_line, run_folder, untrusted
 
 
 def main(arguments=None):
     parser = command_line.Parser(prog="python -m scripts.evaluate", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="a folder that scripts.train wrote")
-    parser.add_argument("--data-dir", help="prepared data (default: as in training, if there)")
-    parser.add_argument(
-        "--download-dir", help="files as downloaded (default: as in training, if there)"
-    )
+    places = ("data_dir", "download_dir")  # as in training, where these are still there
+    settings.add_options(parser, *places)
     with command_line.one_line_errors(), damage.told_by_file():
         options = parser.parse_args(arguments)
-        run = run_folder.read_run(options.run)
-        settings, recipe = run["settings"], find(run["recipe"])
-        recorded = untrusted.figures(pathlib.Path(options.run) / "metrics.json")
-        for key in ("data_dir", "download_dir"):
-            own = settings[key]
-            if own is not None and not pathlib.Path(own).is_dir():
-                own = None  # nothing is made where the run of a stranger says
-            settings[key] = getattr(options, key) or own
-        data = load_data(recipe, settings)
-        model = run_folder.load_model(options.run)
+        name, trained = run_folder.read_run(options.run)
+        recipe, folder = find(name), pathlib.Path(options.run)
+        recorded = untrusted.figures(folder / "metrics.json")
+        given = {place: getattr(options, place) or getattr(trained, place) for place in places}
+        for place in places:
+            if getattr(options, place) is None and not pathlib.Path(given[place] or "").is_dir():
+                given[place] = None  # nothing is made where somebody else's run says
+        data = load_data(recipe, dataclasses.replace(trained, **given))
+        model = run_folder.load_model(folder)
         figures = model.evaluate(data.test, return_dict=True, verbose=0)
         figures |= recipe.measure(model, data)
         for name, value in figures.items():

@@ -5,29 +5,18 @@
 As many epochs as suffice for that, or all with --full. Further arguments go to scripts.train.
 """
 
-import json
 import pathlib
-import subprocess
 import sys
 
 from scripts.recipes import RECIPES
 from scripts.training import command_line
-
-
-def train(name, folder, arguments):
-    """What the `metrics.json` of a recipe's run holds, trained in a process of its own."""
-    program = [sys.executable, "-m", "scripts.train", name, "--output", folder, "--overwrite"]
-    done = subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise command_line.InputError(f"{name}: {last.removeprefix('error: ')}")
-    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+from scripts.training.run_folder import trained_in_a_process
 
 
 def run(name, folder, arguments):
     """Train a recipe. Returns its line, and whether it beats its baseline."""
     try:
-        metrics = train(name, folder, arguments)
+        metrics = trained_in_a_process(name, folder, arguments)
     except command_line.InputError as error:
         return str(error), False
     recipe, rival = RECIPES[name], metrics["baseline"]

@@ -5,7 +5,6 @@ without it), and all are started again from the last checkpoint: what a cluster 
 between machines.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -15,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from scripts.train import find
+from scripts.recipes import find
 from scripts.training import command_line
 
 PATIENCE = 15  # seconds that the other workers have to end by themselves when one is lost
@@ -99,35 +98,13 @@ def launch(arguments, folder, workers, restarts):
     return command_line.LOST_WORKER
 
 
-def read(name, description, folder, arguments):
-    """Read the arguments of a command that starts workers.
-
-    Returns:
-        The options, with a recipe that exists and the run folder, and the arguments that are left
-        for scripts.train.
-    """
-    parser = command_line.Parser(
-        prog=f"python -m scripts.{name}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("recipe", metavar="RECIPE")
-    parser.add_argument("--workers", type=command_line.count, default=2)
-    parser.add_argument(
-        "--restarts", type=command_line.seed, default=3, help="how often to start again"
-    )
-    parser.add_argument("--output", help=f"run folder (default: runs/RECIPE/{folder})")
+def main(arguments=None):
+    parser = command_line.worker_parser("launch", __doc__, "workers")
     options, others = parser.parse_known_args(arguments)
     with command_line.one_line_errors():
         find(options.recipe)
-    options.output = pathlib.Path(options.output or f"runs/{options.recipe}/{folder}")
-    return options, [options.recipe, *others]
-
-
-def main(arguments=None):
-    options, own = read("launch", __doc__, "workers", arguments)
-    sys.exit(launch(own, options.output, options.workers, options.restarts))
+    folder = pathlib.Path(options.output or f"runs/{options.recipe}/workers")
+    sys.exit(launch([options.recipe, *others], folder, options.workers, options.restarts))
 
 
 if __name__ == "__main__":

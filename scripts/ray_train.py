@@ -1,24 +1,24 @@
 """Train on a Ray cluster, or on this machine as one: python -m scripts.ray_train RECIPE [...].
 
-Further arguments go to scripts.train. Ray Train gives each worker its TF_CONFIG and, when one is
-lost, ends them all and starts them again, which go on from the last checkpoint.
+Further arguments are those of scripts.train. Ray Train gives each worker its TF_CONFIG. When a
+worker is lost, Ray ends the others and starts all again; they go on from the last checkpoint.
 """
 
 import os
+import pathlib
 import sys
 
-from scripts import launch
+from scripts import settings
+from scripts.recipes import find
 from scripts.training import command_line
 
 
 def work(arguments):
     """What each worker does. It ends its process when another worker is gone."""
-    from scripts import train
+    from scripts.training import fit
 
-    try:
-        train.main(arguments)
-    except SystemExit as end:  # Ray restarts after an exception
-        raise RuntimeError(f"scripts.train ended with status {end.code}") from end
+    # A worker that has nothing to resume yet begins anew.
+    fit.run(arguments["recipe"], arguments["given"], arguments["folder"], resume=True)
 
 
 def run(arguments, workers, restarts):
@@ -39,15 +39,18 @@ def run(arguments, workers, restarts):
 
 
 def main(arguments=None):
-    options, own = launch.read("ray_train", __doc__, "ray", arguments)
-    folder = options.output.absolute()
+    parser = command_line.worker_parser("ray_train", __doc__, "ray")
+    settings.add_options(parser)
+    options = parser.parse_args(arguments)
+    folder = pathlib.Path(options.output or f"runs/{options.recipe}/ray").absolute()
     with command_line.one_line_errors():
+        find(options.recipe)
         if folder.exists():
             raise command_line.InputError(f"{folder} exists: --output names another folder")
-    # A worker that has nothing to resume yet begins anew.
-    own += ["--strategy", "multiworker", "--resume", str(folder)]
+    given = {**settings.given(options), "strategy": "multiworker"}
+    task = {"recipe": options.recipe, "given": given, "folder": str(folder)}
     try:
-        run(own, options.workers, options.restarts)
+        run(task, options.workers, options.restarts)
     except ImportError as error:
         sys.exit(f"error: {error}: pip install 'custom_layers[ray]'")
 

@@ -4,6 +4,7 @@ A recipe is one entry of RECIPES. Its functions import what they need when calle
 seconds to import, and neither the table of recipes nor a misspelled name should wait for it.
 """
 
+import difflib
 import functools
 
 from scripts.recipes.graphs import GRAPH_RECIPES
@@ -11,6 +12,7 @@ from scripts.recipes.image_recipes import IMAGE_RECIPES, confusion, images, with
 from scripts.recipes.recipe import Recipe
 from scripts.recipes.series_and_tables import NUMBER_RECIPES
 from scripts.recipes.texts import TEXT_RECIPES
+from scripts.training.command_line import InputError
 
 
 def convnet(*filters):
@@ -125,3 +127,27 @@ RECIPES = {
     **TEXT_RECIPES,
     **GRAPH_RECIPES,
 }
+
+
+def find(name):
+    """The recipe of that name, or an error that names the nearest ones."""
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, 3, 0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else "see --list"
+        raise InputError(f"there is no recipe {name}: {hint}")
+    return RECIPES[name]
+
+
+def load_data(recipe, settings):
+    """The data of a recipe, or an error that also names the recipes that need no network."""
+    try:
+        return recipe.data(
+            settings.data,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            data_dir=settings.data_dir,
+            download_dir=settings.download_dir,
+        )
+    except InputError as error:
+        offline = ", ".join(name for name, other in RECIPES.items() if other.offline)
+        raise InputError(f"{error}. Without a network: {offline}") from error

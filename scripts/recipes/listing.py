@@ -1,27 +1,25 @@
 """The recipes as a table that fits the terminal, and one recipe in full."""
 
 import dataclasses
-import itertools
-import textwrap
+
+from rich.console import Console
+from rich.table import Table
 
 from scripts.recipes import RECIPES
+from scripts.settings import Hyperparameters
 
 HEAD = ("recipe", "task", "layers on show", "offline data", "tfds data", "figure of merit")
-GAP = "  "
-SETTINGS = ("epochs", "batch_size", "learning_rate", "dropout", "l1", "l2")
+GAP = (0, 2, 0, 0)  # blanks above, right of, below, left of each cell
 
 
 def table(width):
     """All recipes; `*` marks the data set that is taken unless --data names another one."""
-    rows = [HEAD, *(row(name, recipe) for name, recipe in RECIPES.items())]
-    widths = fitted(rows, width - len(GAP) * (len(HEAD) - 1))
-    lines = []
-    for cells in rows:
-        wrapped = [textwrap.wrap(cell, size) for cell, size in zip(cells, widths, strict=True)]
-        for parts in itertools.zip_longest(*wrapped, fillvalue=""):
-            padded = [part.ljust(size) for part, size in zip(parts, widths, strict=True)]
-            lines.append(GAP.join(padded).rstrip())
-    return "\n".join(lines)
+    grid = Table(box=None, padding=GAP, pad_edge=False)
+    for name in HEAD:
+        grid.add_column(name, no_wrap=name == "recipe", overflow="fold")
+    for name, recipe in RECIPES.items():
+        grid.add_row(*row(name, recipe))
+    return text(grid, width)
 
 
 def row(name, recipe):
@@ -29,31 +27,25 @@ def row(name, recipe):
         ", ".join(f"{other}*" if other == recipe.data.name else other for other in names) or "-"
         for names in (recipe.data.offline, recipe.data.tfds)
     ]
-    return name, recipe.task, ", ".join(recipe.shows), *sets, merit(recipe)
-
-
-def merit(recipe):
     side = "below" if recipe.better == "min" else "above"
-    return f"{recipe.figure}, {side} {recipe.rival}"
-
-
-def fitted(rows, room):
-    """Widths of the columns: of those beside the first, the widest give way until all fit."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    while sum(widths) > room and max(widths[1:]) > 1:
-        widths[widths.index(max(widths[1:]), 1)] -= 1
-    return widths
+    merit = f"{recipe.figure}, {side} {recipe.rival}"
+    return name, recipe.task, ", ".join(recipe.shows), *sets, merit
 
 
 def describe(name, width):
     """A recipe: what it is about, its data, its figure, its settings."""
     recipe = RECIPES[name]
-    fields = dict(zip(HEAD, row(name, recipe), strict=True))
-    values = dataclasses.asdict(recipe)
-    fields["about"] = recipe.about
-    fields["settings"] = ", ".join(f"{key} {values[key]}" for key in SETTINGS)
-    indent = GAP + " " * max(map(len, fields))
-    return "\n".join(
-        textwrap.fill(value, width, initial_indent=key.ljust(len(indent)), subsequent_indent=indent)
-        for key, value in fields.items()
-    )
+    settings = [f"{f.name} {getattr(recipe, f.name)}" for f in dataclasses.fields(Hyperparameters)]
+    grid = Table.grid(padding=GAP)
+    for cells in zip(HEAD, row(name, recipe), strict=True):
+        grid.add_row(*cells)
+    grid.add_row("about", recipe.about)
+    grid.add_row("settings", ", ".join(settings))
+    return text(grid, width)
+
+
+def text(grid, width):
+    console = Console(width=width, color_system=None, markup=False, emoji=False, highlight=False)
+    with console.capture() as captured:
+        console.print(grid)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())

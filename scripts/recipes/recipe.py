@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable
 
+from scripts.settings import Hyperparameters
 from scripts.training.command_line import InputError
 
 
@@ -46,9 +47,9 @@ class Data:
         return self.load(name, **known.get(name, {}), **settings)
 
 
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """A task: data, model, what to minimize, what to report; then the default settings.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe(Hyperparameters):
+    """A task: data, model, what to minimize, what to report; and defaults of the hyperparameters.
 
     task: what is learned, in a few words. about: on what, and by which kind of model.
     shows: the layers that it is there to show.
@@ -94,15 +95,9 @@ class Recipe:
     mode: str = "min"
     divisible: bool = True
     decay: bool = True
-    epochs: int = 20
     short: int | None = None
     patience: int | None = None
-    batch_size: int = 64
-    learning_rate: float = 1e-3
     momentum: float = 0.9
-    dropout: float = 0.25
-    l1: float = 0.0
-    l2: float = 1e-4
 
     @property
     def offline(self):

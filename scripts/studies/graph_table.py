@@ -13,7 +13,7 @@ import json
 import pathlib
 import time
 
-from scripts.training import command_line, run_folder
+from scripts.training import command_line, record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +156,7 @@ def write_table(folder, name, about, columns, rows):
     import tensorflow as tf
 
     device = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
-    about = about | {"versions": run_folder.versions(), "device": run_folder.device()}
+    about = about | {"versions": record.versions(), "device": record.device()}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{device}-tf{tf.__version__}.csv"
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -11,9 +11,9 @@ import pathlib
 import statistics
 import tempfile
 
-from scripts.every_recipe import train
 from scripts.recipes import RECIPES
 from scripts.training import command_line
+from scripts.training.run_folder import trained_in_a_process
 
 COLUMNS = ("recipe", "epochs", "layers", "seed", "figure", "value", "baseline")
 LAYERS = ("custom", "keras")
@@ -46,7 +46,7 @@ def measure(name, epochs, layers, seed, arguments):
     """The row of one run, which is trained in a process and a folder of its own."""
     given = ["--layers", layers, "--seed", str(seed), "--epochs", str(epochs), *arguments]
     with tempfile.TemporaryDirectory() as folder:
-        metrics = train(name, pathlib.Path(folder) / "run", given)
+        metrics = trained_in_a_process(name, pathlib.Path(folder) / "run", given)
     figure = RECIPES[name].figure
     values = (name, epochs, layers, seed, figure, f"{metrics['test'][figure]:.6g}")
     values += (f"{metrics['baseline'][figure]:.6g}",)

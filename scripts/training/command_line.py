@@ -1,10 +1,13 @@
-"""What the commands have in common: a mistake of the user is one line on stderr, exit status 2."""
+"""What the commands share: a user's mistake is one line on stderr, with exit status 2."""
 
 import argparse
 import contextlib
+import dataclasses
 import math
 import os
+import re
 import sys
+from collections.abc import Callable
 
 LOST_WORKER = 75  # exit status (EX_TEMPFAIL): nothing is wrong here, another worker is gone
 
@@ -15,14 +18,14 @@ class InputError(Exception):
 
 @contextlib.contextmanager
 def one_line_errors():
-    """Turn an InputError into its one line and exit status 2; end in silence without a reader."""
+    """Turn an InputError into its one line and exit status 2; end quietly if nobody reads on."""
     try:
         yield
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # nobody reads on, as after `--list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere
+    except BrokenPipeError:  # the reader has left, as in `--list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # drops what is left
         sys.exit(141)
 
 
@@ -33,23 +36,52 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} (--help lists the arguments)\n")
 
 
-def number(kind, expected, valid):
-    """A `type=` of argparse: a number of `kind` for which `valid` holds."""
+def worker_parser(name, description, folder):
+    """The parser of a command that starts workers; what it does not know is for scripts.train."""
+    parser = Parser(
+        prog=f"python -m scripts.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("recipe", metavar="RECIPE")
+    parser.add_argument("--workers", type=count, default=2, help="how many processes")
+    parser.add_argument("--restarts", type=seed, default=3, help="how often to start again")
+    parser.add_argument("--output", help=f"run folder (default: runs/RECIPE/{folder})")
+    return parser
 
-    def convert(text):
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """A `type=` of argparse: the value that `convert` makes of a text, if `valid` holds for it."""
+
+    expected: str
+    convert: Callable
+    valid: Callable = lambda value: True
+
+    def __call__(self, text):
         try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not valid(value):
-            raise argparse.ArgumentTypeError(f"expected {expected}, received {text!r}")
+            value = self.convert(text)
+            good = self.valid(value)
+        except (ValueError, KeyError):
+            good = False
+        if not good:
+            raise argparse.ArgumentTypeError(f"expected {self.expected}, received {text!r}")
         return value
 
-    return convert
+
+def choice(*allowed):
+    """One of these values, given by its text."""
+    return Check(f"one of {allowed}", {str(value): value for value in allowed}.__getitem__)
 
 
-count = number(int, "a whole number of at least 1", lambda value: value >= 1)
-seed = number(int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
-rate = number(float, "a number above 0", lambda value: 0 < value < math.inf)
-factor = number(float, "a number of at least 0", lambda value: 0 <= value < math.inf)
-fraction = number(float, "a number from 0 to below 1", lambda value: 0 <= value < 1)
+def name(pattern):
+    """A text that this regular expression matches as a whole."""
+    return Check("a name", str, re.compile(pattern).fullmatch)
+
+
+count = Check("a whole number of at least 1", int, lambda value: value >= 1)
+seed = Check("a whole number from 0 to 4294967295", int, lambda value: 0 <= value < 2**32)
+rate = Check("a number above 0", float, lambda value: 0 < value < math.inf)
+factor = Check("a number of at least 0", float, lambda value: 0 <= value < math.inf)
+fraction = Check("a number in [0, 1)", float, lambda value: 0 <= value < 1)

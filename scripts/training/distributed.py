@@ -17,8 +17,6 @@ import sys
 
 from scripts.training import command_line
 
-STRATEGIES = ("none", "mirrored", "multiworker")
-
 
 def task():
     """(index of this worker, number of workers), from TF_CONFIG; (0, 1) without it."""
@@ -74,7 +72,7 @@ def shard(dataset, batch_size):
     return whole.with_options(options)
 
 
-def mend_fit(model, strategy, dataset):
+def patch_keras_fit(model, strategy, dataset):
     """Make `fit` and `evaluate` of a compiled model work under a strategy of many replicas.
 
     Keras 3 builds the model from a batch: it takes that out of the shuffled stream, and reduces it

@@ -1,4 +1,4 @@
-"""fit: train the model of a recipe, from the start or from a checkpoint, on one device or many."""
+"""fit: train the model of a recipe into a run folder, from the start or from a checkpoint."""
 
 import dataclasses
 import shutil
@@ -8,8 +8,14 @@ import keras
 import numpy as np
 
 import custom_layers
-from scripts.training import command_line, distributed
+from scripts.data import damage
+from scripts.export import formats
+from scripts.recipes import find, load_data
+from scripts.settings import of_recipe
+from scripts.tasks import plots
+from scripts.training import distributed, record, run_folder
 from scripts.training.checkpoint import Checkpoint, state_variables
+from scripts.training.command_line import InputError
 
 LAYERS = {"custom": custom_layers, "keras": keras.layers}
 
@@ -24,17 +30,96 @@ class Trained:
     seconds: float
 
 
+def run(name, given, folder, *, resume=False, overwrite=False):
+    """Train a recipe into a run folder, which is there when all went well.
+
+    Args:
+        name: of the recipe.
+        given: `{name: value}` of the settings that differ from the recipe's.
+        folder: of the run.
+        resume: go on with an interrupted run.
+        overwrite: replace an older run.
+
+    Returns:
+        What `metrics.json` holds, or None in a worker that is not the chief.
+    """
+    settings = of_recipe(find(name), **given)
+    opened = run_folder.open_run(folder, name, settings, given, resume, overwrite)
+    with opened as (partial, settings), damage.told_by_file():
+        return train(name, settings, partial)
+
+
+def train(name, settings, folder):
+    """Train a recipe and write its run into an existing folder. Returns what `run` does."""
+    recipe, strategy = find(name), distributed.make_strategy(settings.strategy)
+    about = {"versions": record.versions(), "device": record.device()}
+    record.write_json(
+        folder / "recipe.json",
+        {"recipe": name, "settings": dataclasses.asdict(settings), **about},
+    )
+    keras.utils.set_random_seed(settings.seed)
+    data = load_data(recipe, settings)
+    keras.utils.set_random_seed(settings.seed)  # preparing data for the first time drew numbers
+    is_chief = distributed.task()[0] == 0
+    if settings.strategy != "none" and is_chief:
+        print(
+            f"{strategy.num_replicas_in_sync} replicas, global batch {settings.batch_size}, "
+            f"learning rate {settings.learning_rate}"
+        )
+    with distributed.lost_worker_ends_process():
+        trained = fit(recipe, data, settings, folder, strategy)
+        metrics = None
+        if is_chief:
+            title = f"{name} ({data.name}), seed {settings.seed}"
+            metrics = write_run(recipe, data, trained, folder, title)
+        distributed.wait_for_all(strategy)
+    return metrics
+
+
+def write_run(recipe, data, trained, folder, title):
+    """Measure the trained model, and write it with its figures and pictures."""
+    model, history, baseline = trained.model, trained.history, recipe.baseline(data)
+    metrics = {
+        "test": {
+            **model.evaluate(data.test, return_dict=True, verbose=0),
+            **recipe.measure(model, data),
+        },
+        "validation": model.evaluate(data.validation, return_dict=True, verbose=0),
+        "baseline": {"name": baseline[0], recipe.figure: baseline[1]},
+        "best_epoch": trained.best_epoch,
+        "parameters": model.count_params(),
+        "seconds": round(trained.seconds, 2),
+    }
+    pictures = recipe.pictures(model, data)
+    # A figure that is only measured at the end has no curve; something that is logged has one.
+    logged = [name for name in history if name != "loss" and f"val_{name}" in history]
+    drawn = recipe.figure if f"val_{recipe.figure}" in history else (logged or ["loss"])[0]
+    pictures["curves.png"] = plots.curves(
+        history, trained.best_epoch - 1, drawn, title, baseline if drawn == recipe.figure else None
+    )
+    for file, text in recipe.files(data).items():
+        (folder / file).write_text(text, encoding="utf-8")
+    for file, picture in pictures.items():
+        picture.savefig(folder / file, dpi=120)
+    epochs = range(1, len(history["loss"]) + 1)
+    rows = zip(epochs, *history.values(), strict=True)
+    record.write_csv(folder / "history.csv", ["epoch", *history], rows)
+    model.save(folder / "model.keras")
+    formats.write(model, folder / "saved_model")
+    record.write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
 def build(recipe, data, settings, steps):
     """The compiled model of a recipe."""
-    model = recipe.model(
-        data, **{k: settings[k] for k in ("dropout", "l1", "l2")}, layers=LAYERS[settings["layers"]]
-    )
-    rate = settings["learning_rate"]
+    penalty = {"dropout": settings.dropout, "l1": settings.l1, "l2": settings.l2}
+    model = recipe.model(data, **penalty, layers=LAYERS[settings.layers])
+    rate = settings.learning_rate
     if recipe.decay:
-        rate = keras.optimizers.schedules.CosineDecay(rate, settings["epochs"] * steps)
+        rate = keras.optimizers.schedules.CosineDecay(rate, settings.epochs * steps)
     objective = {"loss": recipe.loss, "metrics": list(recipe.metrics), **recipe.objective(data)}
     # XLA cannot see the collective operations between workers.
-    jit = "auto" if settings["strategy"] == "none" else False
+    jit = "auto" if settings.strategy == "none" else False
     model.compile(keras.optimizers.Adam(rate, recipe.momentum), jit_compile=jit, **objective)
     return model
 
@@ -46,28 +131,28 @@ def fit(recipe, data, settings, folder, strategy):
     seen: the order of an epoch depends on how many there were before it.
     """
     train, validation = data.train, data.validation
-    if settings["strategy"] != "none":
+    if settings.strategy != "none":
         if not recipe.divisible:
-            raise command_line.InputError(
+            raise InputError(
                 f"--strategy {settings['strategy']}: a batch of this recipe is one graph, whose "
                 "nodes cannot be divided among devices"
             )
-        size = settings["batch_size"]
+        size = settings.batch_size
         train, validation = (distributed.shard(part, size) for part in (train, validation))
     steps = int(train.cardinality())
     if steps < 0:  # unknown after a filter
         steps = int(train.reduce(np.int64(0), lambda count, *_: count + 1))
     with strategy.scope():
         model = build(recipe, data, settings, steps)
-    if settings["strategy"] != "none":
+    if settings.strategy != "none":
         if type(model).train_step is not keras.Model.train_step:
-            raise command_line.InputError(
+            raise InputError(
                 f"--strategy {settings['strategy']}: this recipe's model has a training step of "
                 "its own, which is written for one device"
             )
-        distributed.mend_fit(model, strategy, train)
+        distributed.patch_keras_fit(model, strategy, train)
 
-    epochs = settings["epochs"]
+    epochs = settings.epochs
     keep_best = keras.callbacks.EarlyStopping(
         recipe.select,
         mode=recipe.mode,
@@ -77,7 +162,7 @@ def fit(recipe, data, settings, folder, strategy):
     checkpoint = Checkpoint(folder / "checkpoints", keep_best)
     done, content = distributed.furthest(strategy, *checkpoint.newest())
     if done > epochs or (done and "loss" not in checkpoint.columns(content)):
-        raise command_line.InputError(
+        raise InputError(
             f"the checkpoint in {checkpoint.folder} is of another run, after {done} epochs of "
             f"{epochs}: --overwrite begins anew"
         )
@@ -90,7 +175,7 @@ def fit(recipe, data, settings, folder, strategy):
         keras.callbacks.TerminateOnNaN(),
         checkpoint,
     ]
-    if settings.get("tensorboard"):
+    if settings.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard"))
     model.fit(
         train.repeat().skip(done * steps),
@@ -105,11 +190,11 @@ def fit(recipe, data, settings, folder, strategy):
     history = checkpoint.history
     if not np.isfinite(history["loss"]).all():
         shutil.rmtree(checkpoint.folder, ignore_errors=True)  # there is nothing to go on with
-        raise command_line.InputError(
+        raise InputError(
             f"the loss was no longer finite in epoch {len(history['loss'])}: "
             f"lower --learning-rate, which was {settings['learning_rate']}"
         )
-    if settings["strategy"] != "none":  # what follows needs one device
+    if settings.strategy != "none":  # what follows needs one device
         values = [variable.numpy() for variable in state_variables(model)]
         model = build(recipe, data, settings, steps)
         for variable, value in zip(state_variables(model), values, strict=True):

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.metadata
+import json
 import os
 import pathlib
 import platform
@@ -38,6 +39,10 @@ def markdown(columns, rows):
     """A table in Markdown, without a line end at its end."""
     head, *lines = (f"| {' | '.join(map(str, line))} |" for line in (columns, *rows))
     return "\n".join([head, "|---" * len(columns) + "|", *lines])
+
+
+def write_json(path, content):
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def versions():

@@ -7,17 +7,15 @@ model.keras    the model, to train on     saved_model/  the model, to serve with
 """
 
 import contextlib
-import importlib.metadata
+import dataclasses
 import json
-import os
 import pathlib
-import platform
 import shutil
+import subprocess
+import sys
 
-from scripts.training import untrusted
+from scripts.training import distributed, untrusted
 from scripts.training.command_line import InputError
-
-PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "custom_layers")
 
 
 def unfinished(folder):
@@ -27,12 +25,42 @@ def unfinished(folder):
 
 
 @contextlib.contextmanager
-def new_run(folder, overwrite=False):
-    """Yield the folder of an unfinished run, which becomes `folder` if all goes well.
+def open_run(folder, name, settings, given, resume=False, overwrite=False):
+    """The folder in which a run of the recipe `name` is written, and the run's settings.
 
-    After an interruption it stays, if there is a checkpoint to resume from.
+    It becomes `folder` if all goes well. After an interruption it stays, if there is a checkpoint
+    to resume from.
     """
-    folder, partial = pathlib.Path(folder), unfinished(folder)
+    again = f"python -m scripts.train {name} --resume {folder}"
+    folder, (index, _) = pathlib.Path(folder), distributed.task()
+    if index:  # only the chief writes the run; the others keep checkpoints
+        folder = folder.parent / f"{folder.name}-worker-{index}"
+    partial = unfinished(folder)
+    lost = settings.strategy == "multiworker" and not partial.exists()
+    if resume and not lost:
+        settings = resumed_settings(folder, name, given)
+    else:  # a new run, or a worker whose disk was lost
+        make_room(folder, overwrite)
+    try:
+        yield partial, settings
+    except InputError:
+        if not any(partial.glob("checkpoints/*")):
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    except KeyboardInterrupt:
+        print(f"interrupted; to go on: {again}", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        raise InputError(f"{error}; to go on once this is fixed: {again}") from error
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def make_room(folder, overwrite):
+    """Make the folder of an unfinished run, where there is no run or an old one may go."""
+    partial = unfinished(folder)
     if folder.exists():
         if not overwrite:
             raise InputError(
@@ -53,59 +81,32 @@ def new_run(folder, overwrite=False):
         raise InputError(
             f"cannot write to {folder.parent} ({error.strerror}): --output names another folder"
         ) from error
-    with _finished(partial, folder):
-        yield partial
-
-
-@contextlib.contextmanager
-def resumed_run(folder):
-    """Yield the folder of an unfinished run, as `new_run` does."""
-    partial = unfinished(folder)
-    with _finished(partial, pathlib.Path(folder)):
-        yield partial
 
 
 def resumed_settings(folder, recipe, given):
-    """The settings of an unfinished run, with other places of the data if those are given."""
-    folder, partial = pathlib.Path(folder), unfinished(folder)
+    """The settings of an unfinished run; only the places of the data may be given anew."""
+    partial = unfinished(folder)
     if not partial.exists():
         state = "is finished" if folder.exists() else "does not exist"
         raise InputError(f"{folder} {state}: there is nothing to resume")
-    path = partial / "recipe.json"
     try:
         untrusted.check_folder(partial)
-        begun, settings = untrusted.check_run(path, untrusted.read_json(path))
+        begun, settings = untrusted.check_run(partial / "recipe.json")
     except InputError as error:
         raise InputError(f"{error}: --overwrite begins anew") from error
     if begun != recipe:
         raise InputError(f"{folder} is a run of {begun}, not of {recipe}")
     for key, value in given.items():
-        if key in ("data_dir", "download_dir"):
-            settings[key] = value
-        elif settings.get(key) != value:
+        before = getattr(settings, key)
+        if key not in ("data_dir", "download_dir") and before != value:
             raise InputError(
-                f"{folder} was begun with {key} {settings.get(key)}, which --resume keeps; "
-                f"received {value}"
+                f"{folder} was begun with {key} {before}, which --resume keeps; received {value}"
             )
-    return settings
-
-
-@contextlib.contextmanager
-def _finished(partial, folder):
-    try:
-        yield
-    except InputError:
-        if not any(partial.glob("checkpoints/*")):
-            shutil.rmtree(partial, ignore_errors=True)
-        raise
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return dataclasses.replace(settings, **given)
 
 
 def read_run(folder):
-    """What `recipe.json` of a run says, checked: the run may be a stranger's."""
+    """The recipe's name and the Settings of a run that anybody may have written."""
     folder = pathlib.Path(folder)
     if not all(
         (folder / name).is_file() for name in ("recipe.json", "model.keras", "metrics.json")
@@ -114,9 +115,7 @@ def read_run(folder):
             f"{folder} is no run: expected a folder that `python -m scripts.train` wrote"
         )
     untrusted.check_folder(folder)
-    run = untrusted.read_json(folder / "recipe.json")
-    untrusted.check_run(folder / "recipe.json", run)
-    return run
+    return untrusted.check_run(folder / "recipe.json")
 
 
 def load_model(folder):
@@ -138,29 +137,15 @@ def load_model(folder):
         raise InputError(f"{path} cannot be read: {reason}") from error
 
 
-def write_json(path, content):
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def trained_in_a_process(name, folder, arguments):
+    """What `metrics.json` of a recipe's run holds, trained by a process of its own.
 
-
-def versions():
-    """Of Python and of the packages that a result may depend on."""
-    return {
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in PACKAGES},
-    }
-
-
-def device():
-    """The accelerators in words, or the processor and how many cores this process may use."""
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        names = [tf.config.experimental.get_device_details(gpu)["device_name"] for gpu in gpus]
-        return ", ".join(names)
-    name = platform.machine()
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
-        models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-        name = models[0] if models else name
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores"
+    Raises:
+        InputError: the training failed, for the reason that it gives.
+    """
+    program = [sys.executable, "-m", "scripts.train", name, "--output", folder, "--overwrite"]
+    done = subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"{name}: {last.removeprefix('error: ')}")
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))

@@ -101,7 +101,7 @@ def in_process(code, devices=2, workers=0, index=0, ports=()):
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration()] * {devices})
         import custom_layers
-        from scripts import distributed
+        from scripts.training import distributed
     """
     environment = dict(os.environ)
     if workers:
@@ -168,22 +168,22 @@ PLAIN_FIT = """
         model.compile("sgd", "mse", jit_compile=False)
     data = tf.data.Dataset.from_tensors((np.ones((4, 3)), np.ones((4, 1)))).repeat(3)
     data = distributed.shard(data, 4)
-    if MENDED:
-        distributed.mend_fit(model, strategy, data)
+    if PATCHED:
+        distributed.patch_keras_fit(model, strategy, data)
     model.fit(data, verbose=0)
     print(json.dumps("trained"))
 """
 
 
-@pytest.mark.parametrize("mended", [True, False])
-def test_the_workaround_is_still_needed(mended):
-    """Red on the day when Keras's own `fit` works under several workers: then mend_fit can go."""
+@pytest.mark.parametrize("patched", [True, False])
+def test_the_workaround_is_still_needed(patched):
+    """Red once Keras's own `fit` works under several workers: patch_keras_fit can go then."""
     ports = free_ports(2)
-    code = f"MENDED = {mended}\n" + textwrap.dedent(PLAIN_FIT)
+    code = f"PATCHED = {patched}\n" + textwrap.dedent(PLAIN_FIT)
     processes = [
         in_process(code, devices=1, workers=2, index=index, ports=ports) for index in range(2)
     ]
-    if mended:
+    if patched:
         assert [last_line(process) for process in processes] == ["trained"] * 2
         return
     try:
@@ -194,7 +194,7 @@ def test_the_workaround_is_still_needed(mended):
     for process in processes:
         process.kill()
         process.communicate()
-    assert any(process.returncode for process in processes), "Keras has mended its fit"
+    assert any(process.returncode for process in processes), "Keras's own fit works now"
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_a_full_disk(reference, tmp_path):
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert (
-        f"File too large; to go on when that is mended: python -m scripts.train digits-mlp "
+        f"File too large; to go on once this is fixed: python -m scripts.train digits-mlp "
         f"--resume {folder}" in done.stderr.splitlines()[-1]
     )
     status, _, err = train(RECIPE[0], "--resume", folder)

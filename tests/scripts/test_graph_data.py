@@ -30,6 +30,7 @@ from scripts.data.builders.tu import tu_dataset_builder as tu
 from scripts.data.graph_examples import PARTS, fetch
 from scripts.data.likes import divide
 from scripts.recipes import RECIPES
+from scripts.settings import Settings
 from scripts.studies import folds, graph_table
 from scripts.tasks import graph_figures, recommendations
 from scripts.training.command_line import InputError
@@ -494,8 +495,7 @@ def test_patience_ends_a_training(folder, tmp_path, monkeypatch):
 
 
 def test_learning_rate_stays_where_the_recipe_says(load):
-    settings = {"dropout": 0.5, "l1": 0.0, "l2": 0.0, "learning_rate": 0.25, "epochs": 3}
-    settings |= {"layers": "custom", "strategy": "none"}
+    settings = Settings(learning_rate=0.25, epochs=3)
     data, recipe = load("karate_club"), RECIPES["karate-gcn"]
     for stays, rates in ((True, [0.25, 0.25]), (False, [0.25, 0.0])):
         model = build(dataclasses.replace(recipe, decay=not stays), data, settings, 1)

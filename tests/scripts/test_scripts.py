@@ -229,31 +229,6 @@ def refused(capsys, main, *arguments):
     return errors[0]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("digit-convnet", "there is no recipe digit-convnet: did you mean digits-convnet or"),
-        ("xyz", "there is no recipe xyz: see --list"),
-        ("", "name a RECIPE, or see --list"),
-        ("digits-mlp --epochs 0", "--epochs: expected a whole number of at least 1, received '0'"),
-        ("digits-mlp --epochs 1.5", "--epochs: expected a whole number"),
-        ("digits-mlp --batch-size 0", "--batch-size: expected a whole number of at least 1"),
-        ("digits-mlp --learning-rate 0", "--learning-rate: expected a number above 0"),
-        ("digits-mlp --learning-rate nan", "--learning-rate: expected a number above 0"),
-        ("digits-mlp --dropout 1.5", "--dropout: expected a number from 0 to below 1, received"),
-        ("digits-mlp --dropout 1", "--dropout: expected a number from 0 to below 1"),
-        ("digits-mlp --l1 -1", "--l1: expected a number of at least 0, received '-1'"),
-        ("digits-mlp --l2 inf", "--l2: expected a number of at least 0"),
-        ("digits-mlp --seed -1", "--seed: expected a whole number from 0 to 4294967295"),
-        ("digits-mlp --layers torch", "--layers: invalid choice: 'torch'"),
-        ("digits-mlp --nonsense", "unrecognized arguments: --nonsense"),
-        ("digits-mlp --output /dev/null/run", "cannot write to /dev/null (Not a directory)"),
-    ],
-)
-def test_mistakes(arguments, message, capsys):
-    assert message in refused(capsys, train.main, *arguments.split())
-
-
 def test_mistakes_need_no_tensorflow():
     """One line, at once: not even a log line of TensorFlow."""
     command = [sys.executable, "-m", "scripts.train", "mnist-convent"]
