@@ -18,66 +18,34 @@ inputs and weights; of GCN and GAT, all that `fit` does for a batch.
 
 import argparse
 import os
-import tempfile
 
 import keras
-import numpy as np
-import tensorflow as tf
 
 import custom_layers
+from scripts.benchmark import timing
 from scripts.benchmark.graphs import every_graph_case
 from scripts.benchmark.layers import every_case, tiny_cases
-from scripts.benchmark.models import every_model, length_rows, model_rows
+from scripts.benchmark.models import every_model, many_lengths
 from scripts.benchmark.results import results_path, row, show, write_csv, write_readme
-from scripts.benchmark.rivals.worker import Worker, threads
-from scripts.benchmark.timing import compare, functions, kept_bytes, median, seconds
+from scripts.benchmark.rivals.worker import Worker
 from scripts.training.command_line import InputError, Parser, count, one_line_errors
 
-
-def floor_seconds(case):
-    if case.floor is None:
-        return None
-    function = case.floor()
-    return median([seconds(function) for _ in range(13)][3:])
+RIVALS = {"keras": "Keras", "torch": "PyTorch", "pyg": "PyG"}  # as the table has them
 
 
-def keras_rows(case, mode, pairs):
-    x = tf.constant(case.inputs())
-    layers = [case.build(space) for space in (custom_layers, keras.layers)]
-    built = [functions(layer, x, mode) for layer in layers]
-    kept = [kept_bytes(layer, x) if mode == "graph" else None for layer in layers]
-    floor = floor_seconds(case)
-    for n, name in enumerate(("forward", "step")):
-        ours, other = (lambda f=f[n]: seconds(f) for f in built)
-        times = compare(ours, other, pairs)
+def case_rows(case, mode, pairs, against, worker):
+    """The row of each pass of a case; none if the rival has no such layer."""
+    data = case.data()
+    theirs = worker.timers(case, data) if worker else case.timers(data, keras.layers, mode)
+    ours = case.timers(data, custom_layers, mode) if theirs else {}
+    floor = timing.alone(case.floor()) if ours and case.floor else None
+    kept = (None, None)
+    if case.kept and mode == "graph" and not worker:
+        kept = [case.kept(data, layers) for layers in (custom_layers, keras.layers)]
+    for name in ours:
+        times = case.times(ours[name], theirs[name], pairs)
         extra = (floor, kept) if name == "step" else ()
-        yield row(case.layer, case.size, mode, "Keras", name, times, *extra)
-
-
-def torch_rows(case, mode, pairs, worker):
-    if not worker.ask(prepare=case.layer, size=case.size, shape=case.shape):
-        return
-    x, layer = tf.constant(case.inputs()), case.build(custom_layers)
-    floor = floor_seconds(case)
-    for name, function in zip(("forward", "step"), functions(layer, x, mode), strict=True):
-        times = compare(*timers(function, name, worker), pairs)
-        extra = (floor,) if name == "step" else ()
-        yield row(case.layer, case.size, mode, "PyTorch", name, times, *extra)
-
-
-def pyg_rows(case, mode, pairs, worker):
-    arrays = case.arrays()
-    with tempfile.TemporaryDirectory() as folder:
-        file = os.path.join(folder, "arrays.npz")
-        np.savez(file, **arrays)
-        worker.ask(prepare=case.name, file=file)
-    for name, function in case.ours(arrays, mode).items():
-        times = compare(*timers(function, name, worker), pairs)
-        yield row(case.name, case.size, mode, "PyG", name, times)
-
-
-def timers(function, name, worker):
-    return (lambda: seconds(function)), (lambda: worker.ask(time=name))
+        yield row(case.name, case.size, mode, RIVALS[against], name, times, *extra)
 
 
 def parse(argv):
@@ -88,10 +56,10 @@ def parse(argv):
     )
     parser.add_argument("name", nargs="*", help="names of layers, or: models [MODEL ...], lengths")
     parser.add_argument("--mode", choices=["graph", "xla", "eager"], default="graph")
-    parser.add_argument("--against", choices=["keras", "torch", "pyg"], default="keras")
+    parser.add_argument("--against", choices=RIVALS, default="keras")
     parser.add_argument("--sizes", choices=["small", "all"], default="small")
-    parser.add_argument("--pairs", type=count, help="how often (31; of lengths 3)")
-    parser.add_argument("--threads", type=count, help="use so many processors (default: all)")
+    parser.add_argument("--pairs", type=count, help="how often both are timed (31; lengths: 3)")
+    parser.add_argument("--threads", type=count, help="how many processors to use (default: all)")
     parser.add_argument("--torch-python", help="a Python that has torch (and torch_geometric)")
     parser.add_argument("--csv", action="store_true", help="write to scripts/results/")
     parser.add_argument("--markdown", action="store_true", help="write README's tables from CSVs")
@@ -108,48 +76,32 @@ def parse(argv):
         raise InputError(f"--against {arguments.against} needs --torch-python")
     if arguments.torch_python and not os.access(arguments.torch_python, os.X_OK):
         raise InputError(f"--torch-python {arguments.torch_python} is no program")
-    if arguments.threads and arguments.threads > threads():
-        raise InputError(f"--threads {arguments.threads}: there are {threads()} processors")
+    processors = len(os.sched_getaffinity(0))
+    if arguments.threads and arguments.threads > processors:
+        raise InputError(f"--threads {arguments.threads}: there are {processors} processors")
     return arguments
 
 
 def chosen(arguments):
     """The cases that were asked for."""
-    if arguments.subject == "lengths":
-        known = {}
-    elif arguments.subject == "models":
-        known = every_model()
-    elif arguments.subject == "pyg":
-        known = every_graph_case()
-    else:
-        known = tiny_cases() if arguments.mode == "eager" else every_case()
-
-    def name(case):
-        return getattr(case, "layer", None) or case.name
-
-    names = {name(case) for case in known}
+    layers = tiny_cases if arguments.mode == "eager" else every_case
+    cases = {"models": every_model, "lengths": many_lengths, "pyg": every_graph_case}
+    known = cases.get(arguments.subject, layers)()
+    names = {case.name for case in known if arguments.subject != "lengths"}
     if unknown := set(arguments.name) - names:
         unknown, names = (", ".join(sorted(some)) for some in (unknown, names))
         raise InputError(f"unknown name {unknown}; known: {names or 'none'}")
-    cases = [case for case in known if not arguments.name or name(case) in arguments.name]
-    if arguments.sizes == "small":
-        cases = [case for case in cases if getattr(case, "small", True)]
-    return cases
+    return [
+        case
+        for case in known
+        if (not arguments.name or case.name in arguments.name)
+        and (arguments.sizes == "all" or case.small)
+    ]
 
 
 def measure(cases, arguments, worker):
-    mode, pairs = arguments.mode, arguments.pairs or 31
-    if arguments.subject == "lengths":
-        yield from length_rows(mode, arguments.pairs or 3)
     for case in cases:
-        if arguments.subject == "models":
-            yield from model_rows(case, mode, pairs)
-        elif arguments.subject == "keras":
-            yield from keras_rows(case, mode, pairs)
-        elif arguments.subject == "torch":
-            yield from torch_rows(case, mode, pairs, worker)
-        else:
-            yield from pyg_rows(case, mode, pairs, worker)
+        yield from case_rows(case, arguments.mode, arguments.pairs, arguments.against, worker)
         keras.backend.clear_session()  # the next case does not pay for what this one made
 
 
@@ -164,7 +116,7 @@ def main(argv=None):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
     worker = None
     if arguments.subject in ("torch", "pyg"):
-        worker = Worker(arguments.torch_python, f"{arguments.subject}_worker.py")
+        worker = Worker(arguments.torch_python, RIVALS[arguments.against].lower())
     rows = show(measure(cases, arguments, worker))
     versions = worker.ask(versions=True) if worker else {}
     if arguments.csv:

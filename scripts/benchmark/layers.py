@@ -1,15 +1,13 @@
-"""What the benchmark measures: one row a layer and size, and how fast the machine itself could be.
+"""The layers that the benchmark measures, and how fast the machine itself could be.
 
-A case builds its layer from a namespace (`custom_layers` or `keras.layers`), so that both sides of
-a comparison come from one line. `floor` is a function to time as well: the bare matrix products of
-a training step, or one pass over the bytes that it must read and write.
+The layer of a case is built from a namespace, `custom_layers` or `keras.layers`, so that both sides
+of a comparison come from one line.
 """
-
-import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+
+from scripts.benchmark.timing import Case, kept_bytes, passes, timers
 
 RNN_SIZES = [
     (32, 200, 32, 32),
@@ -21,40 +19,39 @@ RNN_SIZES = [
 ]
 
 
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """One layer at one size.
+def layer_case(name, shape, size="", small=True, floor=None, **arguments):
+    """A layer called with arrays of `shape`, batch first; `arguments` are its own.
 
-    layer: its name, as in keras.layers.
-    build: namespace -> the layer.
-    shape: of the input, batch first.
-    size: how the size is written in the table.
-    small: whether it belongs to `--sizes small`.
-    vocabulary: of integer inputs; 0 for float inputs.
-    floor: makes the function that is timed as the floor.
+    size: as the table has it; by default the shape. The inputs of an Embedding are ids.
     """
+    vocabulary = arguments.get("input_dim")
 
-    layer: str
-    build: Callable
-    shape: tuple[int, ...]
-    size: str
-    small: bool = True
-    vocabulary: int = 0
-    floor: Callable | None = None
+    def build(layers):
+        return getattr(layers, name)(**arguments)
 
-    @property
-    def key(self):
-        return f"{self.layer} {self.size}"
-
-    def inputs(self):
+    def data():
         rng = np.random.default_rng(0)
-        if self.vocabulary:
-            return rng.integers(0, self.vocabulary, self.shape, dtype="int32")
-        return rng.standard_normal(self.shape, dtype="float32")
+        if vocabulary:
+            return {"x": rng.integers(0, vocabulary, shape, dtype="int32")}
+        return {"x": rng.standard_normal(shape, dtype="float32")}
+
+    return Case(
+        name,
+        size or by(shape),
+        lambda data, layers, mode: timers(passes(build(layers), tf.constant(data["x"]), mode)),
+        data,
+        small,
+        floor,
+        kept=lambda data, layers: kept_bytes(build(layers), tf.constant(data["x"])),
+    )
+
+
+def by(shape):
+    return "x".join(map(str, shape))
 
 
 def moving(*shapes):
-    """Reading and writing these float32 arrays once, as `y = x + 1` does."""
+    """Read and write float32 arrays of these shapes once, as `y = x + 1` does."""
 
     def make():
         arrays = [tf.zeros(shape) for shape in shapes]
@@ -64,7 +61,7 @@ def moving(*shapes):
 
 
 def products(*sizes, repeat=1):
-    """The matrix products (M, K) x (K, N), each `repeat` times."""
+    """Make the matrix products (M, K) x (K, N), each `repeat` times."""
 
     def make():
         # Distinct operands, or the graph optimizer would compute one product only.
@@ -75,36 +72,29 @@ def products(*sizes, repeat=1):
 
 
 def recurrent(name, gates):
-    def build(size, small):
+    def case(size, small):
         b, t, i, h = size
-        rows = b * t
-        return Case(
-            name,
-            lambda layers: getattr(layers, name)(h, return_sequences=True),
-            (b, t, i),
-            "x".join(map(str, size)),
-            small,
-            # Per step h U forward and its two transposes backward, and the same for x W at once.
-            floor=recurrent_floor(b, t, h, gates, (rows, i, gates * h)),
-        )
+        # Per step h U forward and its two transposes backward, and the same for x W at once.
+        floor = recurrent_floor(b, t, i, h, gates)
+        arguments = {"units": h, "return_sequences": True}
+        return layer_case(name, (b, t, i), by(size), small, floor, **arguments)
 
-    return [build(size, n < 2) for n, size in enumerate(RNN_SIZES)]
+    return [case(size, n < 2) for n, size in enumerate(RNN_SIZES)]
 
 
-def recurrent_floor(b, t, h, gates, hoisted):
+def recurrent_floor(b, t, i, h, gates):
     def make():
         u, ut = tf.zeros((h, gates * h)), tf.zeros((gates * h, h))
-        m, k, n = hoisted
-        x, w, dz = tf.zeros((m, k)), tf.zeros((k, n)), tf.zeros((m, n))
-        states = tf.zeros((m, h))
+        x, w, dz = tf.zeros((b * t, i)), tf.zeros((i, gates * h)), tf.zeros((b * t, gates * h))
+        states = tf.zeros((b * t, h))
 
         @tf.function
         def run():
-            def step(i, state, slope):
-                return i + 1, tf.matmul(state, u)[:, :h], tf.matmul(tf.matmul(slope, ut), u)
+            def step(n, state, slope):
+                return n + 1, tf.matmul(state, u)[:, :h], tf.matmul(tf.matmul(slope, ut), u)
 
             start = (0, tf.zeros((b, h)), tf.zeros((b, gates * h)))
-            loop = tf.while_loop(lambda i, *_: i < t, step, start)
+            loop = tf.while_loop(lambda n, *_: n < t, step, start)
             return (
                 loop,
                 tf.matmul(x, w),
@@ -119,28 +109,20 @@ def recurrent_floor(b, t, h, gates, hoisted):
 
 
 def convolution(name, shape, filters, kernel, small=True, **arguments):
-    rank = len(shape) - 2
-    rows = int(np.prod(shape[:-1]))
-    taps = kernel**rank * shape[-1]
-    return Case(
-        name,
-        lambda layers: getattr(layers, name)(filters, kernel, padding="same", **arguments),
-        shape,
-        f"{'x'.join(map(str, shape))} -> {filters}",
-        small,
-        floor=products((rows, taps, filters), (rows, filters, taps), (taps, rows, filters)),
-    )
+    rows, window = int(np.prod(shape[:-1])), kernel ** (len(shape) - 2) * shape[-1]
+    floor = products((rows, window, filters), (rows, filters, window), (window, rows, filters))
+    arguments |= {"filters": filters, "kernel_size": kernel, "padding": "same"}
+    return layer_case(name, shape, f"{by(shape)} -> {filters}", small, floor, **arguments)
 
 
 def elementwise(name, shape, small=True, **arguments):
-    return Case(
-        name,
-        lambda layers: getattr(layers, name)(**arguments),
-        shape,
-        "x".join(map(str, shape)),
-        small,
-        floor=moving(shape, shape),
-    )
+    return layer_case(name, shape, "", small, moving(shape, shape), **arguments)
+
+
+def dense(shape, units, small=True):
+    rows = int(np.prod(shape[:-1]))
+    floor = products((rows, shape[-1], units), repeat=3)
+    return layer_case("Dense", shape, f"{by(shape)} -> {units}", small, floor, units=units)
 
 
 def every_case():
@@ -166,34 +148,21 @@ def every_case():
         convolution("Conv1DTranspose", (64, 128, 64), 64, 5, strides=2, small=False),
         convolution("Conv2DTranspose", (64, 14, 14, 32), 32, 3, strides=2),
         convolution("Conv3DTranspose", (8, 8, 8, 8, 16), 8, 3, strides=2, small=False),
-        Case(
-            "Dense",
-            lambda layers: layers.Dense(512),
-            (256, 512),
-            "256x512 -> 512",
-            floor=products((256, 512, 512), repeat=3),
-        ),
-        Case(
-            "Dense",
-            lambda layers: layers.Dense(256),
-            text,
-            "64x128x256 -> 256",
-            small=False,
-            floor=products((8192, 256, 256), repeat=3),
-        ),
-        Case(
+        dense((256, 512), 512),
+        dense(text, 256, small=False),
+        layer_case(
             "Embedding",
-            lambda layers: layers.Embedding(50_000, 300),
             (64, 128),
             "64x128 of 50000x300",
-            vocabulary=50_000,
             floor=moving((64, 128, 300), (64, 128, 300)),
+            input_dim=50_000,
+            output_dim=300,
         ),
     ]
 
 
 def tiny_cases():
-    """Inputs so small that an eager call costs what starting its operations costs."""
+    """Inputs so small that an eager call takes only as long as starting its operations."""
     image, text = (2, 4, 4, 3), (2, 5, 4)
     named = {
         "Dense": (text, {"units": 4}),
@@ -216,13 +185,4 @@ def tiny_cases():
         "GRU": (text, {"units": 4}),
         "Embedding": ((2, 5), {"input_dim": 9, "output_dim": 4}),
     }
-    return [
-        Case(
-            name,
-            lambda layers, name=name, arguments=arguments: getattr(layers, name)(**arguments),
-            shape,
-            "x".join(map(str, shape)),
-            vocabulary=arguments.get("input_dim", 0),
-        )
-        for name, (shape, arguments) in named.items()
-    ]
+    return [layer_case(name, shape, **options) for name, (shape, options) in named.items()]

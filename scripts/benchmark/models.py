@@ -1,22 +1,18 @@
 """The benchmark of whole models: `fit` and `predict`, with our layers and with Keras's.
 
-Both models are made by one function of models/, which takes the layers as an argument, and see the
-same batch again and again. Texts come as ids: looking up words is Keras's on both sides, and XLA
-knows no strings.
+One function of models/ builds both models, with the layers as an argument, and both see the same
+batch again and again. Texts come as ids, since Keras looks up words on both sides.
 """
 
-import dataclasses
 import functools
-import math
+import importlib
 import multiprocessing
 import time
-from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-import custom_layers
 from models.autoencoder import autoencoder
 from models.convnet import convnet
 from models.convnet3d import convnet3d
@@ -32,57 +28,83 @@ from models.text_rnn import text_rnn
 from models.transformer import transformer
 from models.unet import unet
 from models.vae import vae
-from scripts.benchmark.results import row
-from scripts.benchmark.timing import compare
+from scripts.benchmark.layers import by
+from scripts.benchmark.timing import Case
 
 WORDS, LENGTH = 5000, 64
 CLASSES, ERROR = "sparse_categorical_crossentropy", "mse"
-SPACES = {"custom": custom_layers, "keras": keras.layers}
 
 
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """name: in the table. build: `layers=` -> a keras.Model. batch: B.
+def model_case(name, batch, build, *shapes, loss=CLASSES):
+    """`fit` and `predict` of `build(layers)`, a model of inputs of these shapes without the batch.
 
-    loss: of the model, which says what labels it needs; None for a GAN, which has its own.
+    loss: of the model, which tells what labels it takes; None for a GAN, which has its own.
     """
+    shapes = [(batch, *shape) for shape in shapes]
 
-    name: str
-    build: Callable
-    batch: int
-    loss: str | None = CLASSES
+    def timers(data, layers, mode):
+        model = compiled(build, layers, loss, mode)
+        functions = fit_and_predict(model, *arrays(model, shapes, loss))
+        return {pass_: functools.partial(per_step, f) for pass_, f in functions.items()}
 
-    def size(self, model):
-        return " and ".join("x".join(map(str, x.shape)) for x in self.inputs(model))
-
-    def inputs(self, model):
-        """A batch of each input: numbers from 0 to 1, or ids that end in padding."""
-        rng = np.random.default_rng(0)
-
-        def one(x):
-            shape = (self.batch, *(LENGTH if n is None else n for n in x.shape[1:]))
-            if keras.backend.is_float_dtype(x.dtype):
-                return rng.random(shape, dtype="float32")
-            ids = rng.integers(1, 40, shape, dtype="int32")
-            lengths = rng.integers(shape[1] // 2, shape[1], (self.batch, 1), endpoint=True)
-            return np.where(np.arange(shape[1]) < lengths, ids, 0)
-
-        return [one(x) for x in getattr(model, "generator", model).inputs]
-
-    def labels(self, model, x):
-        rng = np.random.default_rng(1)
-        shape = tuple(model(x[0] if len(x) == 1 else x).shape)
-        if self.loss == CLASSES:
-            return rng.integers(0, shape[-1], shape[:-1], dtype="int32")
-        return rng.random(shape, dtype="float32")
+    return Case(name, " and ".join(map(by, shapes)), timers, least=0.08, warm_up=1)
 
 
-def image(make, *arguments, shape=(28, 28, 1), **options):
-    return lambda layers: make(shape, *arguments, layers=layers, **options)
+def per_step(function, steps):
+    return clock(function, steps) / steps
+
+
+def clock(function, *arguments):
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start
+
+
+def compiled(build, layers, loss, mode):
+    keras.utils.set_random_seed(0)
+    model = build(layers)
+    options = {} if loss is None else {"loss": loss}
+    model.compile(keras.optimizers.Adam(1e-3), **options, jit_compile=mode == "xla")
+    return model
+
+
+def arrays(model, shapes, loss):
+    """A batch of each input, numbers in [0, 1) or ids that end in padding; then the labels."""
+    rng = np.random.default_rng(0)
+
+    def one(x, shape):
+        if keras.backend.is_float_dtype(x.dtype):
+            return rng.random(shape, dtype="float32")
+        ids = rng.integers(1, 40, shape, dtype="int32")
+        lengths = rng.integers(shape[1] // 2, shape[1], (shape[0], 1), endpoint=True)
+        return np.where(np.arange(shape[1]) < lengths, ids, 0)
+
+    inputs = getattr(model, "generator", model).inputs
+    x = tuple(one(*pair) for pair in zip(inputs, shapes, strict=True))
+    x = x[0] if len(x) == 1 else x
+    labels = np.random.default_rng(1)
+    if loss is None:  # a GAN is fitted to images, and predicts from latent numbers
+        return x, labels.random((len(x), *model.discriminator.input_shape[1:]), dtype="float32")
+    shape = tuple(model(x).shape)
+    if loss == CLASSES:
+        return x, labels.integers(0, shape[-1], shape[:-1], dtype="int32")
+    return x, labels.random(shape, dtype="float32")
+
+
+def fit_and_predict(model, x, y):
+    """{"fit": steps -> history, "predict": ...}: so many steps, with the same batch each time."""
+    batch = (y,) if hasattr(model, "generator") else (x, y)
+    train = tf.data.Dataset.from_tensors(batch).repeat()
+    test = tf.data.Dataset.from_tensors((x,)).repeat()
+    once = {"shuffle": False, "verbose": 0}
+    return {
+        "fit": lambda steps: model.fit(train, steps_per_epoch=steps, **once),
+        "predict": lambda steps: model.predict(test, steps=steps, verbose=0),
+    }
 
 
 def text(make, length=LENGTH, **options):
-    """A model of texts, from the ids of the words on."""
+    """A model of texts without its first layer: its inputs are the ids of words."""
 
     def build(layers):
         words = [f"word{i}" for i in range(WORDS - 2)]
@@ -100,82 +122,38 @@ def made_of(make, *arguments, **options):
 
 
 def every_model():
+    def images(make, batch, shape, *arguments, loss=CLASSES):
+        return model_case(make.__name__, batch, made_of(make, shape, *arguments), shape, loss=loss)
+
+    def texts(name, build):
+        return model_case(name, 32, build, (LENGTH,))
+
+    digit = (28, 28, 1)
     return [
-        Model("mlp", image(mlp, 10, shape=(64,)), 64),
-        Model("convnet", image(convnet, 10), 64),
-        Model("resnet", image(resnet, 10, shape=(32, 32, 3)), 32),
-        Model("unet", image(unet, 3, shape=(32, 32, 1)), 16),
-        Model("convnet3d", image(convnet3d, 4, shape=(8, 16, 16, 1)), 32),
-        Model("autoencoder", image(autoencoder), 64, ERROR),
-        Model("vae", image(vae), 64, ERROR),
-        Model("gan", image(gan), 64, None),
-        Model("text_convnet", text(text_convnet), 32),
-        Model("text_rnn lstm", text(text_rnn), 32),
-        Model("text_rnn gru", text(text_rnn, cell="GRU"), 32),
-        Model("transformer", text(transformer), 32),
-        Model("language_model", made_of(language_model, 66, units=(128,)), 32),
-        Model("seq2seq", made_of(seq2seq, 40, 40, units=128), 32),
-        Model("forecaster", made_of(forecaster, 100, 10), 64, ERROR),
-        Model("sequence_classifier", made_of(sequence_classifier, (128, 8), 10), 32),
+        images(mlp, 64, (64,), 10),
+        images(convnet, 64, digit, 10),
+        images(resnet, 32, (32, 32, 3), 10),
+        images(unet, 16, (32, 32, 1), 3),
+        images(convnet3d, 32, (8, 16, 16, 1), 4),
+        images(autoencoder, 64, digit, loss=ERROR),
+        images(vae, 64, digit, loss=ERROR),
+        model_case("gan", 64, made_of(gan, digit), (32,), loss=None),
+        texts("text_convnet", text(text_convnet)),
+        texts("text_rnn lstm", text(text_rnn)),
+        texts("text_rnn gru", text(text_rnn, cell="GRU")),
+        texts("transformer", text(transformer)),
+        texts("language_model", made_of(language_model, 66, units=(128,))),
+        model_case("seq2seq", 32, made_of(seq2seq, 40, 40, units=128), (LENGTH,), (LENGTH,)),
+        model_case("forecaster", 64, made_of(forecaster, 100, 10), (100,), loss=ERROR),
+        model_case("sequence_classifier", 32, made_of(sequence_classifier, (128, 8), 10), (128, 8)),
     ]
-
-
-def compiled(case, layers, mode):
-    keras.utils.set_random_seed(0)
-    model = case.build(layers)
-    loss = {} if case.loss is None else {"loss": case.loss}
-    model.compile(keras.optimizers.Adam(1e-3), **loss, jit_compile=mode == "xla")
-    return model
-
-
-def timers(case, model):
-    """{"fit": steps -> function, "predict": ...}: so many batches, the same ones again."""
-    x = case.inputs(model)
-    if case.loss is None:  # a GAN is given images to fit and makes them of latent numbers
-        images = np.random.default_rng(1).random(
-            (case.batch, *model.discriminator.input_shape[1:]), dtype="float32"
-        )
-        batch = (images,)
-    else:
-        batch = (x[0] if len(x) == 1 else tuple(x), case.labels(model, x))
-    train = tf.data.Dataset.from_tensors(batch).repeat()
-    test = tf.data.Dataset.from_tensors((x[0] if len(x) == 1 else tuple(x),)).repeat()
-    once = {"shuffle": False, "verbose": 0}
-    return {
-        "fit": lambda steps: model.fit(train, steps_per_epoch=steps, **once),
-        "predict": lambda steps: model.predict(test, steps=steps, verbose=0),
-    }
-
-
-def clock(function, *arguments):
-    start = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - start
-
-
-def per_step(function, steps):
-    return clock(function, steps) / steps
-
-
-def model_rows(case, mode, pairs, least=0.08):
-    """Rows of `fit` and `predict`; one call takes so many steps that it lasts `least` seconds."""
-    models = [compiled(case, layers, mode) for layers in SPACES.values()]
-    ours, other = (timers(case, model) for model in models)
-    for name in ours:
-        sides = ours[name], other[name]
-        for side in sides:
-            side(2)
-        slower = max(clock(side, 2) / 2 for side in sides)
-        steps = min(math.ceil(least / slower), 50)
-        times = compare(*(functools.partial(per_step, f, steps) for f in sides), pairs, warm_up=1)
-        yield row(case.name, case.size(models[0]), mode, "Keras", name, times)
 
 
 # Many lengths
 
 
 def batches_of_lengths(lengths=50, each=2, batch=32):
-    """A dataset of sentences, those of a batch equally long; the last batch is short."""
+    """A dataset of sentences, of one length in each batch; the last batch is smaller."""
     rng = np.random.default_rng(0)
     sizes = [(batch, 10 + 3 * (i // each)) for i in range(lengths * each)]
     rng.shuffle(sizes)
@@ -191,24 +169,29 @@ def batches_of_lengths(lengths=50, each=2, batch=32):
 
 
 def epochs_of_lengths(layers, mode, **options):
-    """Seconds of the first epoch, compilation included, and of the next one."""
-    model = text(text_rnn, length=None)(SPACES[layers])
+    """Seconds of the first epoch, compilation included, and of the next one.
+
+    layers: the name of the namespace.
+    """
+    model = text(text_rnn, length=None)(importlib.import_module(layers))
     model.compile("adam", CLASSES, jit_compile=mode == "xla")
     data = batches_of_lengths(**options)
     return [clock(lambda: model.fit(data, shuffle=False, verbose=0)) for _ in range(2)]
 
 
-def length_rows(mode, pairs):
-    """Each side in a fresh process each time: there is but one first epoch in a process."""
-    context = multiprocessing.get_context("spawn")
-    times = []
-    for _ in range(pairs):
-        pair = []
-        for layers in SPACES:
-            with context.Pool(1) as pool:
-                pair.append(pool.apply(epochs_of_lengths, (layers, mode)))
-        times.append(pair)
-    for i, name in enumerate(("first", "next")):
-        these = [(ours[i], other[i]) for ours, other in times]
-        size = "50 lengths, 101 batches"
-        yield row("LSTM, many lengths", size, mode, "Keras", name, these)
+def length_timers(data, layers, mode):
+    """Each first epoch in a new process, for a process has but one; it times the next epoch too."""
+    context, later = multiprocessing.get_context("spawn"), []
+
+    def first():
+        with context.Pool(1) as pool:
+            seconds, next_seconds = pool.apply(epochs_of_lengths, (layers.__name__, mode))
+        later.append(next_seconds)
+        return seconds
+
+    return {"first": first, "next": lambda: later.pop(0)}
+
+
+def many_lengths():
+    size = "50 lengths, 101 batches"
+    return [Case("LSTM, many lengths", size, length_timers, pairs=3, warm_up=0)]

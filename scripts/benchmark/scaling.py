@@ -19,12 +19,13 @@ from matplotlib.figure import Figure
 
 import custom_layers
 from scripts.benchmark.layers import moving, recurrent_floor
-from scripts.benchmark.results import device, processor, results_path, write_csv
-from scripts.benchmark.timing import compare, functions, median, seconds
+from scripts.benchmark.results import results_path, write_csv
+from scripts.benchmark.timing import alone, compare, median, passes, timers
+from scripts.training import record
 from scripts.training.command_line import Parser, count
 
 PICTURE = pathlib.Path(__file__).parents[2] / "docs" / "scaling.png"
-FIELDS = ["panel", "size", "mode", "ours_ms", "other_ms", "floor_ms", "compiled_ms", "pairs"]
+COLUMNS = ["panel", "size", "mode", "ours_ms", "other_ms", "floor_ms", "compiled_ms", "pairs"]
 LABELS = {"steps": "time steps"}
 COLORS = {"ours_ms": "tab:blue", "other_ms": "tab:orange", "floor_ms": "0.4"}
 COLORS["compiled_ms"] = "tab:cyan"
@@ -55,9 +56,7 @@ def lstm_sides(panel, size):
     )
     x = tf.random.stateless_normal((b, t, width), (0, 0))
     sides = [space.LSTM(width, return_sequences=True) for space in (custom_layers, keras.layers)]
-    return [(layer, x) for layer in sides], recurrent_floor(
-        b, t, width, 4, (b * t, width, 4 * width)
-    )
+    return [(layer, x) for layer in sides], recurrent_floor(b, t, width, width, 4)
 
 
 def graph_sides(edges, each=8, features=64):
@@ -76,17 +75,13 @@ def graph_sides(edges, each=8, features=64):
 
 def measure(panel, size, mode, pairs):
     sides, floor = graph_sides(size) if panel == "edges" else lstm_sides(panel, size)
-    ours, other = (functions(layer, x, mode)[1] for layer, x in sides)
-    times = compare(lambda: seconds(ours), lambda: seconds(other), pairs, warm_up=2)
-    sides_ms = [round(1e3 * median(side), 4) for side in zip(*times, strict=True)]
-    compiled = alone(functions(*sides[0], "xla")[1], pairs) if panel == "edges" else ""
-    values = [panel, size, mode, *sides_ms, alone(floor(), pairs), compiled, pairs]
-    return dict(zip(FIELDS, values, strict=True))
-
-
-def alone(function, times):
-    """Median ms of something that has no rival."""
-    return round(1e3 * median([seconds(function) for _ in range(times + 2)][2:]), 4)
+    ours, other = (timers(passes(layer, x, mode))["step"] for layer, x in sides)
+    times = zip(*compare(ours, other, pairs, warm_up=2), strict=True)
+    seconds = [*map(median, times), alone(floor(), pairs)]
+    if panel == "edges":
+        seconds.append(alone(passes(*sides[0], "xla")["step"], pairs))
+    ms = [round(1e3 * value, 4) for value in seconds] + [""] * (panel != "edges")
+    return dict(zip(COLUMNS, [panel, size, mode, *ms, pairs], strict=True))
 
 
 def draw(rows):
@@ -95,7 +90,7 @@ def draw(rows):
     picture = Figure(figsize=(5 * min(2, len(panels)), 4 * math.ceil(len(panels) / 2)))
     picture.set_layout_engine("constrained")
     mode = rows[0]["mode"]
-    picture.suptitle(f"A training step ({mode} mode, {processor()}, {device()})", fontsize=11)
+    picture.suptitle(f"A training step ({mode} mode, {record.device()})", fontsize=11)
     grid = picture.subplots(math.ceil(len(panels) / 2), min(2, len(panels)), squeeze=False)
     for axes, panel in zip(grid.flat, panels, strict=False):
         these = [r for r in rows if r["panel"] == panel]
@@ -157,7 +152,7 @@ def main(argv=None):
     print(f"wrote {arguments.output}")
     if not arguments.no_csv:
         path = results_path("keras", arguments.mode, kind="scaling")
-        write_csv(path, rows, fields=FIELDS, module="scripts.benchmark.scaling")
+        write_csv(path, rows, columns=COLUMNS, module="scripts.benchmark.scaling")
 
 
 if __name__ == "__main__":

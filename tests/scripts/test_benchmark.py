@@ -1,6 +1,9 @@
 """The benchmark: what it times is what it says, its arithmetic is right, its files are whole."""
 
 import contextlib
+import dataclasses
+import importlib
+import os
 import sys
 
 import keras
@@ -13,12 +16,14 @@ from tensorflow.python.eager import context
 import custom_layers
 from custom_layers.checks import assert_near
 from scripts.benchmark import __main__ as benchmark
-from scripts.benchmark import graphs, models, results, scaling
+from scripts.benchmark import graphs, layers, models, results, scaling
 from scripts.benchmark.layers import every_case, tiny_cases
-from scripts.benchmark.results import command, markdown, read_csv, row, write_csv
-from scripts.benchmark.rivals.worker import Worker, threads
-from scripts.benchmark.timing import compare, functions, kept_bytes, quantile
+from scripts.benchmark.results import command, row, tables, write_csv
+from scripts.benchmark.rivals.worker import Worker
+from scripts.benchmark.timing import Case, compare, kept_bytes, passes, quantile
+from scripts.training.record import read_csv
 
+SPACES = (custom_layers, keras.layers)
 PAIRS = [(0.001, 0.002), (0.002, 0.003), (0.001, 0.004)]
 
 
@@ -29,7 +34,7 @@ PAIRS = [(0.001, 0.002), (0.002, 0.003), (0.001, 0.004)]
 def test_forward_and_step_of_a_layer(mode):
     layer = custom_layers.Dense(3)
     x = tf.random.stateless_normal((4, 5), (0, 0))
-    forward, step = functions(layer, x, mode)
+    forward, step = passes(layer, x, mode).values()
     assert_near("y", forward(), layer(x), 1e-5)
     dx, dkernel, dbias = step()
     assert_near("dx", dx, np.ones((4, 3)) @ layer.kernel.numpy().T, 1e-5)
@@ -40,7 +45,7 @@ def test_forward_and_step_of_a_layer(mode):
 def test_integers_have_no_gradient():
     layer = custom_layers.GraphConv(3, use_bias=False)
     inputs = [tf.ones((4, 2)), tf.constant([[0, 1], [1, 2]])]
-    dx, dkernel = functions(layer, inputs, "graph")[1]()
+    dx, dkernel = passes(layer, inputs, "graph")["step"]()
     assert dx.shape == (4, 2)
     assert dkernel.shape == (2, 3)
 
@@ -61,39 +66,62 @@ def test_kept_bytes():
     assert kept < 1.1 * 64_000 * 4, "a seed is kept, no mask"
 
 
+def test_a_call_lasts_as_long_as_it_should():
+    """Of a case that is too fast for the clock, one call makes many steps on both sides."""
+    asked = []
+
+    def timer(seconds):
+        return lambda steps: asked.append(steps) or seconds
+
+    case = Case("name", "size", None, least=0.08, warm_up=1)
+    assert case.times(timer(0.004), timer(0.01), 2) == [(0.004, 0.01)] * 2
+    assert asked == [2, 2, 2, 2] + [8] * 6
+    asked.clear()
+    case.times(timer(1e-6), timer(1e-6), 1)
+    assert asked[-1] == 50
+
+
 @pytest.mark.parametrize("cases", [every_case, tiny_cases])
-def test_every_case_is_a_layer_of_both(cases):
+def test_every_case_is_a_layer_of_both(cases, monkeypatch):
+    built = []
+    monkeypatch.setattr(layers, "passes", lambda layer, x, mode: built.append((layer, x)) or {})
     for case in cases():
-        x = tf.TensorSpec(case.shape, tf.int32 if case.vocabulary else tf.float32)
+        built.clear()
+        for space in SPACES:
+            case.timers(case.data(), space, "graph")
+        (ours, x), (theirs, _) = built
         x = keras.KerasTensor(x.shape, x.dtype.name)
-        ours, theirs = (case.build(space) for space in (custom_layers, keras.layers))
-        assert ours(x).shape == theirs(x).shape, case.key
-        assert ours.count_params() == theirs.count_params(), case.key
-        assert type(ours).__module__.startswith("custom_layers."), case.key
+        assert ours(x).shape == theirs(x).shape, case
+        assert ours.count_params() == theirs.count_params(), case
+        assert type(ours).__module__.startswith("custom_layers."), case
 
 
 @pytest.mark.parametrize("case", models.every_model(), ids=lambda c: c.name)
-def test_every_model_is_the_same_with_both(case):
-    ours, theirs = (case.build(space) for space in (custom_layers, keras.layers))
+def test_every_model_is_the_same_with_both(case, monkeypatch):
+    built = []
+    monkeypatch.setattr(models, "fit_and_predict", lambda *batch: built.append(batch) or {})
+    for space in SPACES:
+        case.timers({}, space, "graph")
+    (ours, x, y), (theirs, *_) = built
     assert ours.count_params() == theirs.count_params()
-    x = case.inputs(ours)
-    assert all(len(part) == case.batch for part in x)
-    assert str(case.batch) in case.size(ours)
-    assert len(ours(x if len(x) > 1 else x[0])) == case.batch
+    inputs = x if isinstance(x, tuple) else (x,)
+    assert case.size == " and ".join("x".join(map(str, part.shape)) for part in inputs)
+    assert len(ours(x)) == len(y) == len(inputs[0])
 
 
 @pytest.mark.parametrize("name", ["mlp", "gan"])
 def test_fit_and_predict_of_a_model(name):
     found = next(c for c in models.every_model() if c.name == name)
-    rows = list(models.model_rows(found, "graph", 3, least=0.001))
+    found = dataclasses.replace(found, least=0.001)
+    rows = list(benchmark.case_rows(found, "graph", 3, "keras", None))
     assert [r["pass"] for r in rows] == ["fit", "predict"]
     assert all(r["ours_ms"] > 0 and r["pairs"] == 3 for r in rows)
 
 
-def test_training_goes_on_from_call_to_call():
-    found = next(c for c in models.every_model() if c.name == "mlp")
-    model = models.compiled(found, custom_layers, "graph")
-    fit = models.timers(found, model)["fit"]
+def test_training_goes_on_from_call_to_call(monkeypatch):
+    model = models.compiled(models.made_of(models.mlp, (64,), 10), *SPACES[:1], "mse", "graph")
+    x, y = models.arrays(model, [(64, 64)], "mse")
+    fit = models.fit_and_predict(model, x, y)["fit"]
     losses = [fit(20).history["loss"][0] for _ in range(4)]
     assert losses[-1] < losses[0]
     assert int(model.optimizer.iterations) == 80
@@ -110,8 +138,27 @@ def test_lengths_of_an_epoch():
 
 def test_an_epoch_of_many_lengths():
     options = {"lengths": 2, "each": 1, "batch": 4}
-    seconds = models.epochs_of_lengths("custom", "graph", **options)
+    seconds = models.epochs_of_lengths("custom_layers", "graph", **options)
     assert min(seconds) > 0
+
+
+def test_first_epochs_are_in_processes_of_their_own(monkeypatch):
+    """Pairs of the next epoch are those of the same processes."""
+    numbers = iter(range(100))
+
+    def epochs(function, arguments):
+        assert function is models.epochs_of_lengths
+        assert importlib.import_module(arguments[0]) in SPACES
+        return next(numbers), 10 + next(numbers)
+
+    pool = type("Pool", (), {"apply": staticmethod(epochs)})
+    context = type("Context", (), {"Pool": lambda self, count: contextlib.nullcontext(pool)})
+    monkeypatch.setattr(models.multiprocessing, "get_context", lambda method: context())
+    (case,) = models.many_lengths()
+    ours, theirs = (case.timers({}, space, "graph") for space in SPACES)
+    assert list(ours) == ["first", "next"]
+    assert case.times(ours["first"], theirs["first"]) == [(2, 0), (4, 6), (10, 8)]
+    assert case.times(ours["next"], theirs["next"]) == [(13, 11), (15, 17), (21, 19)]
 
 
 def test_the_graphs_have_the_sizes_of_their_names():
@@ -143,31 +190,42 @@ SMALL = {
 def test_graphs_run(name):
     mode = "xla" if name.endswith("Conv") else "graph"
     found = next(c for c in graphs.every_graph_case() if c.name == name)
-    passes = found.ours(SMALL[name](), mode)
-    assert list(passes) in (["forward", "step"], ["10 steps"], ["10 epochs"])
-    for function in passes.values():
+    timers = found.timers(SMALL[name](), custom_layers, mode)
+    assert list(timers) in (["forward", "step"], ["10 steps"], ["10 epochs"])
+    for timer in timers.values():
+        (function,) = timer.args
         for part in tf.nest.flatten(function()):
             assert np.isfinite(np.asarray(getattr(part, "values", part))).all()
 
 
 # The other process
 
-ECHO = """
-import json, sys
-for line in sys.stdin:
-    question = json.loads(line)
-    if "end" in question:
-        sys.exit()
-    print(json.dumps([int(sys.argv[1]), question]), flush=True)
+RIVAL = """
+import sys
+
+def prepare(name, size, arrays):
+    return {} if name == "ReLU" else {"sum": lambda: print(arrays["x"].sum(), file=sys.stderr)}
+
+def versions():
+    return {"rival": "1.0"}
 """
 
 
-def test_worker(tmp_path):
-    (tmp_path / "echo.py").write_text(ECHO)
-    worker = Worker(sys.executable, tmp_path / "echo.py")
-    assert worker.ask(time="step") == [threads(), {"time": "step"}]
+def test_worker(tmp_path, monkeypatch, capfd):
+    """`loop.py` with a rival that needs no PyTorch."""
+    (tmp_path / "a_rival.py").write_text(RIVAL)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    worker = Worker(sys.executable, "a_rival")
+    data = {"x": np.arange(4)}
+    assert worker.ask(versions=True) == {"rival": "1.0"}
+    assert worker.timers(Case("ReLU", "4", None), data) == {}
+    timers = worker.timers(Case("Dense", "4", None), data)
+    assert list(timers) == ["sum"]
+    assert 0 < timers["sum"]() < 1
+    assert capfd.readouterr().err == "6\n"
     with pytest.raises(SystemExit, match="PyTorch process ended"):
-        worker.ask(end=True)
+        worker.ask(time="nothing")
+    assert "KeyError" in capfd.readouterr().err
     worker.close()
 
 
@@ -195,7 +253,7 @@ def test_csv_tells_where_it_comes_from(tmp_path, monkeypatch):
     write_csv(tmp_path / "a.csv", rows, {"torch": "2.0"})
     again, comments = read_csv(tmp_path / "a.csv")
     assert again == [{k: str(v) for k, v in rows[0].items()}]
-    assert f"{threads()} cores" in comments[0]
+    assert f"{len(os.sched_getaffinity(0))} cores" in comments[0]
     assert comments[1] == f"tensorflow {tf.__version__}, keras {keras.__version__}, torch 2.0"
     assert comments[2] == "python -m scripts.benchmark --torch-python PYTHON --csv"
     assert command(["--torch-python"]) == "--torch-python"
@@ -246,7 +304,7 @@ def test_without_csvs_readme_stays(results_folder):
 
 def test_markdown_of_the_committed_results():
     paths = sorted(results.RESULTS.glob("benchmark-*.csv"))
-    assert markdown(paths).count("\n") > len(paths)
+    assert tables(paths).count("\n") > len(paths)
 
 
 # The commands

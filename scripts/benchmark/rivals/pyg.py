@@ -1,25 +1,21 @@
-"""The PyG side of the benchmark: times one call whenever a line on standard input asks.
+"""The graph layers of PyG, in the Python of `loop.py`: nothing else of this project is imported.
 
-Run by scripts/benchmark.py with a Python that has torch_geometric; it imports nothing else of this
-project. The forms are the fastest ones that we know: words as a sparse matrix, whose dropout and
-product cost its entries only; the norm of a citation graph computed once (`cached`).
+The forms are the fastest ones that we know: words as a sparse matrix, whose dropout and product
+cost only its entries; the norm of a citation graph computed once (`cached`).
 """
-
-import json
-import sys
-import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 import torch_geometric
+from pytorch import forward_and_step
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn import GATConv, GCNConv, GINConv, global_add_pool
 
 
 class Nodes(torch.nn.Module):
-    """GCN or GAT of two layers over sparse features: x W is a sparse product before the first."""
+    """GCN or GAT of two layers; x W of the sparse features is a sparse product before the first."""
 
     def __init__(self, a, first, second, dropout, activation):
         super().__init__()
@@ -87,10 +83,10 @@ def node_step(a, model, penalized):
         loss.backward()
         optimizer.step()
 
-    return times(step, a["steps"], "steps")
+    return repeated(step, a["steps"], "steps")
 
 
-def times(function, count, what):
+def repeated(function, count, what):
     def several():
         for _ in range(int(count)):
             function()
@@ -110,21 +106,8 @@ def gat(a):
     return node_step(a, model, list(model.parameters()))
 
 
-def layer_passes(layer):
-    def passes(a):
-        x, edges = a["nodes"].requires_grad_(), a["edges"].T.long().contiguous()
-
-        def forward():
-            with torch.no_grad():
-                layer(x, edges)
-
-        def step():
-            y = layer(x, edges)
-            torch.autograd.grad(y, [x, *layer.parameters()], torch.ones_like(y))
-
-        return {"forward": forward, "step": step}
-
-    return passes
+def layer(conv):
+    return lambda a: forward_and_step(conv, a["nodes"], a["edges"].T.long().contiguous())
 
 
 def gin(a):
@@ -147,37 +130,21 @@ def gin(a):
             F.cross_entropy(y, batch.y).backward()
             optimizer.step()
 
-    return times(epoch, a["epochs"], "epochs")
+    return repeated(epoch, a["epochs"], "epochs")
 
 
 CASES = {
     "GCN": gcn,
     "GAT": gat,
-    "GraphConv": layer_passes(GCNConv(128, 128)),
-    "GATConv": layer_passes(GATConv(128, 8, 8)),
+    "GraphConv": layer(GCNConv(128, 128)),
+    "GATConv": layer(GATConv(128, 8, 8)),
     "GIN": gin,
 }
 
 
-def main():
-    torch.set_num_threads(int(sys.argv[1]))
-    passes = {}
-    for line in sys.stdin:
-        question = json.loads(line)
-        if "prepare" in question:
-            with np.load(question["file"]) as file:
-                arrays = {k: torch.from_numpy(np.asarray(v)) for k, v in file.items()}
-            passes = CASES[question["prepare"]](arrays)
-            answer = True
-        elif "versions" in question:
-            answer = {"torch": torch.__version__, "torch_geometric": torch_geometric.__version__}
-        else:
-            function = passes[question["time"]]
-            start = time.perf_counter()
-            function()
-            answer = time.perf_counter() - start
-        print(json.dumps(answer), flush=True)
+def prepare(name, size, arrays):
+    return CASES[name]({key: torch.from_numpy(np.asarray(a)) for key, a in arrays.items()})
 
 
-if __name__ == "__main__":
-    main()
+def versions():
+    return {"torch": torch.__version__, "torch_geometric": torch_geometric.__version__}
