@@ -1,8 +1,8 @@
-"""Answers of exported models in a process that has nothing of this project: the proof of exports.
+"""Answers of exported models in a process without anything of this project: the proof of exports.
 
     python -I scripts/export/consumer.py onnx MODEL INPUTS.npz ANSWERS.npz [MODEL ...]
 
-It is run as a file; the arrays are named as the model's inputs and outputs are.
+It runs as a file; the arrays have the names of the model's inputs and outputs.
 """
 
 import importlib.abc
@@ -14,7 +14,7 @@ PROJECT = {"custom_layers", "models", "scripts"}
 
 
 class Blocker(importlib.abc.MetaPathFinder):
-    """Importing anything of the project is an error."""
+    """Make it an error to import anything of the project."""
 
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in PROJECT:

@@ -1,11 +1,11 @@
-"""The formats that a model is written in for serving. None of them needs this package afterwards.
+"""The formats in which a model is written for serving. None of them needs this package afterwards.
 
-    saved_model   a folder for TensorFlow, to fine-tune too
-    onnx          a file for onnxruntime and the many others that read ONNX
-    litert        a file for LiteRT, which was TensorFlow Lite: phones and small devices
+    saved_model   a folder for TensorFlow, also for fine-tuning
+    onnx          a file for onnxruntime and the many other programs that read ONNX
+    litert        a file for LiteRT, formerly TensorFlow Lite: phones and small devices
 
-Inputs have the names of the Keras inputs; outputs are called `output_0`, `output_1`, ..., or by
-the keys of the dict that the model returns. What a format has no operation for is an InputError.
+Inputs have the names of the Keras inputs; outputs are called `output_0`, `output_1`, ..., or have
+the keys of the dict that the model returns. A format that lacks an operation raises an InputError.
 """
 
 import contextlib
@@ -19,16 +19,16 @@ import shutil
 from scripts.training.command_line import InputError
 from scripts.training.run_folder import unfinished
 
-# What loops over time collect their outputs in, and what texts are cut into words by.
+# Operations in which loops over time collect their outputs, and those that split texts into words.
 LOOP, TEXT = "TensorList", {"StringLower", "StaticRegexReplace", "StringSplitV2"}
 
 
 class LackingError(InputError):
-    """A format has not all operations that a model needs; `operations` are their names."""
+    """A format lacks operations that a model needs; `operations` are their names."""
 
     def __init__(self, format, operations):
         self.operations = sorted(operations)
-        # LiteRT has loops over time for a batch whose size is known.
+        # LiteRT has loops over time for batches of a known size.
         self.by_size = format == "LiteRT" and all(name.startswith(LOOP) for name in operations)
         names = ", ".join(self.operations)
         super().__init__(
@@ -40,13 +40,13 @@ class LackingError(InputError):
 
 
 def write(model, path, format="saved_model", batch_size=None):
-    """Write `model` to `path`, whole or not at all; what was there is replaced.
+    """Write `model` to `path`, completely or not at all; replaces what was there.
 
     Args:
         model: a `keras.Model`.
-        path: of the new folder or file.
+        path: the new folder or file.
         format: one of `FORMATS`.
-        batch_size: fix the first axis of each input to it. LiteRT wants that of loops over time.
+        batch_size: of each input; None for any. LiteRT needs one for loops over time.
     """
     with _whole(pathlib.Path(path)) as place:
         FORMATS[format][0](model, place, batch_size)
@@ -56,8 +56,8 @@ def write(model, path, format="saved_model", batch_size=None):
 def _whole(path):
     """Yield a place beside `path` to write to, which becomes `path` if all goes well.
 
-    Killed at any time, `path` is as before, as it should be, or (replacing a folder) for a moment
-    not there; what is left beside it is cleared away, or put back, by the next export.
+    If the process is killed, `path` is the old one or the new one, or missing for the moment in
+    which a folder is replaced. The next export clears away what was left, or puts the old one back.
     """
     partial, old = unfinished(path), path.parent / f".{path.name}.replaced"
 
@@ -79,7 +79,7 @@ def _whole(path):
 
 
 def _signature(model, batch_size):
-    """What `model` is called with, as TensorSpecs in its own structure."""
+    """The inputs of `model`, as TensorSpecs in their structure."""
     import keras
     import tensorflow as tf
 
@@ -94,13 +94,13 @@ def _signature(model, batch_size):
 
 
 def served(model):
-    """The part of a model that is served: of a GAN, the generator."""
+    """The part of a model that is served: the generator of a GAN, else the model."""
     return getattr(model, "generator", model)
 
 
 @contextlib.contextmanager
 def _without_cudnn(model):
-    """Let recurrent layers run their loops in operations that need no GPU where they are served."""
+    """Let recurrent layers run in plain operations: cuDNN's need a GPU where they are served."""
     layers = [layer for layer in model._flatten_layers() if hasattr(layer, "use_cudnn")]
     before = [layer.use_cudnn for layer in layers]
     try:
@@ -146,7 +146,7 @@ def onnx(model, path, batch_size=None):
 def _frozen(model, batch_size):
     """`model` as a function whose weights and other constants are part of its graph.
 
-    What tf2onnx freezes by itself are variables: it would make inputs of other constants.
+    tf2onnx itself freezes only variables, and would turn other constants into inputs.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -175,7 +175,7 @@ def numbered(outputs):
 
 
 def _nodes(graph):
-    """All nodes of an ONNX graph, those in the bodies of its loops included."""
+    """All nodes of an ONNX graph, including those in the bodies of its loops."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -193,11 +193,11 @@ def litert(model, path, batch_size=None):
             converter = tf.lite.TFLiteConverter.from_saved_model(
                 str(folder), signature_keys=["serving_default"]
             )
-            # Not TensorFlow's own kernels (Flex), which a LiteRT interpreter does not have.
+            # Without TensorFlow's own kernels (Flex), which a LiteRT interpreter lacks.
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
             content = converter.convert()
-    except Exception as error:  # ConverterError, of a module that is not public
-        # Its message is pages long and names operations as 'tf.Name'.
+    except Exception as error:  # ConverterError, which is not public
+        # Its message is pages long, and names the operations as 'tf.Name'.
         lacking = set(re.findall(r"'tf\.(\w+)' op", str(error))) | TEXT & operations(folder)
         if lacking:
             raise LackingError("LiteRT", lacking) from error
@@ -227,7 +227,7 @@ def _need(*packages):
 
 @contextlib.contextmanager
 def _silent():
-    """Keep what the converters say, in C++ and in Python, from the terminal: errors are raised."""
+    """Keep the converters' messages, in C++ and in Python, off the terminal: errors are raised."""
     before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     logging.disable(logging.CRITICAL)
     os.dup2(nowhere, 2)
@@ -240,7 +240,7 @@ def _silent():
         logging.disable(logging.NOTSET)
 
 
-FORMATS = {  # how it is written, and what it is called in a run folder
+FORMATS = {  # the writer, and the name in a run folder
     "saved_model": (saved_model, "saved_model"),
     "onnx": (onnx, "model.onnx"),
     "litert": (litert, "model.tflite"),

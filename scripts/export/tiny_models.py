@@ -1,4 +1,4 @@
-"""A tiny model of each kind in models/, untrained, and what it is called with: to prove exports on.
+"""A tiny, untrained model of each kind in models/, and its inputs: to prove exports with.
 
 tiny = TINY["unet"]
 model, x = tiny.build(), tiny.inputs(3)     # three examples; of graphs, three nodes or graphs
@@ -38,15 +38,14 @@ NODES, VOCABULARY = 11, 9
 
 @dataclasses.dataclass(frozen=True)
 class Tiny:
-    """make: namespace of layers -> the model. inputs: how many -> what it is called with; more than
-    `least`."""
+    """make: `(namespace of layers) -> model`. inputs: `(how many, above least) -> its inputs`."""
 
     make: Callable
     inputs: Callable
     least: int = 0
 
     def build(self, layers=custom_layers):
-        """The model, with weights that no initializer gives, so that each of them matters."""
+        """The model, with weights that no initializer makes, so that each of them matters."""
         model = self.make(layers)
         rng = np.random.default_rng(1)
         for weight in model.weights:
@@ -65,7 +64,7 @@ def numbers(*shape):
 
 
 def ids(count, length=7):
-    """Sequences of several lengths, padded with 0."""
+    """Sequences of different lengths, padded with 0."""
     rng = random()
     rows = rng.integers(1, VOCABULARY, (count, length), dtype="int32")
     return np.where(np.arange(length) < rng.integers(1, length + 1, (count, 1)), rows, 0)
@@ -82,7 +81,7 @@ def vectorizer():
 
 
 def edges(nodes):
-    """A ring with a chord, both ways, and one row of padding."""
+    """A ring with a chord, both ways, and a row of padding."""
     ring = [(i, (i + 1) % nodes) for i in range(nodes)] + [(0, nodes // 2)]
     rows = [*ring, *((t, s) for s, t in ring)]
     return np.array([*rows, (-1, -1)], "int32")

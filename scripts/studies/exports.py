@@ -1,10 +1,11 @@
-"""Export a tiny model of each kind in every format and let others answer, each in a process of its
-own that has nothing of this project: python -m scripts.studies.exports
+"""Export a tiny model of each kind in every format, and let other programs answer with it:
 
-Printed is a table in Markdown of the largest differences from what the model itself says.
+    python -m scripts.studies.exports
+
+Each program has a process of its own without anything of this project. The table, in Markdown, has
+the largest differences from the answers of the model itself.
 """
 
-import csv
 import pathlib
 import subprocess
 import sys
@@ -14,11 +15,11 @@ import numpy as np
 
 from scripts.export import formats
 from scripts.export.tiny_models import TINY
-from scripts.training import command_line
+from scripts.training import command_line, record
 
 CONSUMER = pathlib.Path(__file__).parents[1] / "export" / "consumer.py"
-COUNTS = 3, 1, 8  # examples, or nodes, or graphs
-COLUMNS = {  # who answers: the format, and the column's heading
+COUNTS = 3, 1, 8  # of examples, nodes or graphs
+COLUMNS = {  # consumer: the format that it reads, and the heading of its column
     "saved_model": ("saved_model", "SavedModel, `tf.saved_model.load`"),
     "tfsm_layer": ("saved_model", "SavedModel, `keras.layers.TFSMLayer`"),
     "onnx": ("onnx", "ONNX, onnxruntime"),
@@ -27,7 +28,7 @@ COLUMNS = {  # who answers: the format, and the column's heading
 
 
 def named(model, x):
-    """Inputs by the names that exported models have for them."""
+    """{name that an exported model has for an input: array}"""
     import tensorflow as tf
 
     inputs = tf.nest.flatten(formats.served(model).input)
@@ -45,8 +46,11 @@ def expected(model, x):
 
 
 def export(tiny, model, path, format):
-    """Write the model, of any size if that can be, else for one example. Returns what stands for
-    the size in the table, and how many examples are to be tried."""
+    """Write the model for any number of examples, or for one if the format cannot do more.
+
+    Returns:
+        The note in the table, and the numbers of examples to try.
+    """
     try:
         formats.write(model, path, format)
         return "", [n + tiny.least for n in COUNTS]
@@ -58,7 +62,7 @@ def export(tiny, model, path, format):
 
 
 def answers(kind, jobs):
-    """The arrays that `kind` of consumer answers: jobs are (path of the model, inputs)."""
+    """The answers of a kind of consumer, as {output: array}; jobs are (path of model, inputs)."""
     with tempfile.TemporaryDirectory() as folder:
         files = []
         for i, (path, inputs) in enumerate(jobs):
@@ -77,8 +81,10 @@ def answers(kind, jobs):
 
 
 def difference(actual, wanted):
-    """The largest, relative to the largest number where that is above 1; infinite if something is
-    missing or NaN."""
+    """The largest difference, divided by the largest number if that is above 1.
+
+    Infinite if an output is missing, has another shape or dtype, or is NaN.
+    """
     if actual.keys() != wanted.keys():
         return np.inf
     worst = 0.0
@@ -92,7 +98,7 @@ def difference(actual, wanted):
 
 
 def measure(names, kinds):
-    """{(name of the model, consumer): what the table says of it}"""
+    """{(name of the model, kind of consumer): its cell in the table}"""
     cells, jobs = {}, {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
@@ -124,20 +130,16 @@ def measure(names, kinds):
 def main(arguments=None):
     parser = command_line.Parser(prog="python -m scripts.studies.exports", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=TINY, metavar="MODEL", help="just these")
-    parser.add_argument("--csv", help="a file to write the cells to as well")
+    parser.add_argument("--csv", help="also write the table to this file")
     with command_line.one_line_errors():
         options = parser.parse_args(arguments)
         names, kinds = options.only or list(TINY), list(COLUMNS)
         cells = measure(names, kinds)
-        rows = [["model", *(COLUMNS[kind][1] for kind in kinds)]]
-        rows += [[name, *(cells[name, kind] for kind in kinds)] for name in names]
-        for i, row in enumerate(rows):
-            print("|", " | ".join(row), "|")
-            if i == 0:
-                print("|---" * len(row) + "|")
+        columns = ["model", *(COLUMNS[kind][1] for kind in kinds)]
+        rows = [[name, *(cells[name, kind] for kind in kinds)] for name in names]
+        print(record.markdown(columns, rows))
         if options.csv:
-            with pathlib.Path(options.csv).open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows(rows)
+            record.write_csv(options.csv, columns, rows)
 
 
 if __name__ == "__main__":

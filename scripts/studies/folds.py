@@ -2,23 +2,21 @@
 
     python -m scripts.studies.folds tu/mutag --download-dir DOWNLOADS
 
-Each fold is tested by a model that was trained on the other nine. As in the paper, which has no
-validation part, the figure is that of the epoch whose accuracy is best on the mean of all folds:
-one number is chosen by the test parts, so it is a little too good, as all published ones are.
-Units, dropout and batch size are from the ranges that the paper searched, and are not searched.
+Each fold tests a model that was trained on the other nine. As in the paper, which has no validation
+part, the figure is that of the epoch with the best mean accuracy over all folds: the test parts
+choose one number, so it is a little too good, as all published ones are. Units, dropout and batch
+size lie in the ranges that the paper searched; this command does not search them.
 """
 
-import pathlib
 import time
 
-from scripts.studies.graph_table import write_table
-from scripts.training import command_line
+from scripts.training import command_line, record
 
 FOLDS = 10
 
 
 def folds(labels):
-    """`[(train, test)]`, numbers of graphs; each fold has the shares of classes of the whole."""
+    """`[(train, test)]`, indices of graphs; each fold has the class proportions of the whole."""
     import numpy as np
     from sklearn.model_selection import StratifiedKFold
 
@@ -27,7 +25,7 @@ def folds(labels):
 
 
 def accuracies(graphs, labels, classes, train, test, settings):
-    """Accuracy on the graphs numbered `test` after each epoch on those numbered `train`."""
+    """Accuracy on the graphs with indices `test` after each epoch on those with `train`."""
     import keras
     import tensorflow as tf
 
@@ -45,8 +43,8 @@ def accuracies(graphs, labels, classes, train, test, settings):
     def part(rows):
         return tf.data.Dataset.from_generator(lambda: examples(rows), output_signature=signature)
 
-    # One pipeline for all epochs, and one tensor for the test: to begin a pipeline anew would take
-    # longer than an epoch of so few graphs.
+    # One pipeline for all epochs and one batch for the test: starting a pipeline takes longer than
+    # an epoch of so few graphs.
     shuffled = part(train).cache().shuffle(len(train), seed=0)
     training = pack(shuffled, settings["batch_size"]).repeat().prefetch(tf.data.AUTOTUNE)
     testing = tf.data.Dataset.from_tensors(next(iter(pack(part(test), len(test)))))
@@ -57,12 +55,8 @@ def accuracies(graphs, labels, classes, train, test, settings):
         width, classes, units=(settings["units"],) * 5, dropout=settings["dropout"], l2=0.0
     )
     steps = -(-len(train) // settings["batch_size"])
-    rate = keras.optimizers.schedules.ExponentialDecay(
-        0.01,
-        50 * steps,
-        0.5,
-        staircase=True,  # as in the paper, halved every 50 epochs
-    )
+    # As in the paper, halved every 50 epochs.
+    rate = keras.optimizers.schedules.ExponentialDecay(0.01, 50 * steps, 0.5, staircase=True)
     model.compile(
         keras.optimizers.Adam(rate),
         "sparse_categorical_crossentropy",
@@ -81,7 +75,7 @@ def accuracies(graphs, labels, classes, train, test, settings):
 
 def main(arguments=None):
     parser = command_line.Parser(prog="python -m scripts.studies.folds", description=__doc__)
-    parser.add_argument("data", help="such as tu/mutag")
+    parser.add_argument("data", help="for example tu/mutag")
     parser.add_argument("--epochs", type=command_line.count, default=350)
     parser.add_argument("--units", type=command_line.count, default=32)
     parser.add_argument("--batch-size", type=command_line.count, default=32)
@@ -94,7 +88,7 @@ def main(arguments=None):
 
 
 def write(options):
-    """Train all folds and write their table. Returns a line that sums it up."""
+    """Train all folds and write their table. Returns a summary of one line."""
     import numpy as np
 
     from scripts.data.prepare import prepare
@@ -125,7 +119,7 @@ def write(options):
     }
     name = f"{options.data.rpartition('/')[2]}-gin-folds"
     lines = [(i, f"{row[best]:.4f}") for i, row in enumerate(table, 1)]
-    write_table(pathlib.Path(options.output), name, about, ["fold", "accuracy"], lines)
+    record.write_table(options.output, name, about, ["fold", "accuracy"], lines)
     return (
         f"{options.data}: {100 * mean:.1f} +- {100 * deviation:.1f} at epoch {best + 1} of "
         f"{options.epochs} (last: {100 * table[:, -1].mean():.1f}), {seconds:.0f} s"

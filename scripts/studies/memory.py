@@ -1,10 +1,11 @@
-"""Train each graph layer on molecules and on one large graph, and see what an edge costs:
+"""Train each graph layer on molecules and on one large graph, and measure what an edge costs:
 
     python -m scripts.studies.memory GATConv GraphConv --mode graph
 
 One layer takes a batch of 128 molecules first, then 169,000 nodes with 1.2 million edges, the sizes
 of ogbn-arxiv. The bytes of an edge are the growth of the process's peak memory from a training step
-on the nodes alone to one with all edges, divided by their number. Each layer has its own process.
+on the nodes alone to one with all edges, divided by their number. Each layer has a process of its
+own.
 """
 
 import json
@@ -14,23 +15,21 @@ import subprocess
 import sys
 import time
 
-from scripts.studies.graph_table import write_table
-from scripts.training import command_line
+from scripts.training import command_line, record
 
 LAYERS = {
     "GraphConv": {"units": 64},
     "SAGEConv": {"units": 64},
-    "GINConv": {"model": 64},
+    "GINConv": {"network": 64},
     "GATConv": {"units": 8, "heads": 8},
     "GATv2Conv": {"units": 8, "heads": 8},
 }
 FEATURES = 128
-COLUMNS = "layer", "mode", "nodes", "edges", "bytes_an_edge", "seconds_a_step"
+COLUMNS = ["layer", "mode", "nodes", "edges", "bytes_an_edge", "seconds_a_step"]
 
 
 def measure(name, mode, nodes, edges):
-    """In this process: bytes an edge, and seconds of a training step."""
-    import keras
+    """Bytes an edge and seconds of a training step, measured in this process."""
     import numpy as np
     import tensorflow as tf
 
@@ -38,8 +37,8 @@ def measure(name, mode, nodes, edges):
 
     rng = np.random.default_rng(0)
     arguments = dict(LAYERS[name])
-    if "model" in arguments:
-        arguments["model"] = keras.Sequential([custom_layers.Dense(arguments["model"], "relu")])
+    if "network" in arguments:
+        arguments["network"] = custom_layers.Dense(arguments["network"], "relu")
     layer = getattr(custom_layers, name)(**arguments)
 
     def graph(nodes, edges, *batch):
@@ -70,9 +69,9 @@ def measure(name, mode, nodes, edges):
 
 
 def peak():
-    """The most bytes that this process has held."""
+    """The most bytes that this process has held so far."""
     status = pathlib.Path("/proc/self/status")
-    if status.exists():  # `resource` counts what the process that started this one has held, too
+    if status.exists():  # `resource` also counts what the process that started this one has held
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return 1024 * int(line.split()[1])
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # on macOS it is bytes
@@ -110,7 +109,7 @@ def main(arguments=None):
         if options.output:
             about = {"features": FEATURES, "layers": LAYERS}
             name = f"graph-memory-{options.mode}"
-            write_table(pathlib.Path(options.output), name, about, COLUMNS, lines)
+            record.write_table(options.output, name, about, COLUMNS, lines)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,13 @@ def write_csv(path, columns, rows, comments=()):
         csv.writer(file, lineterminator="\n").writerows([columns, *rows])
 
 
+def write_table(folder, name, about, columns, rows):
+    """Write `<name>-<device>-tf<version>.csv`; its first line says in JSON what it depends on."""
+    about = about | {"versions": versions(), "device": device()}
+    path = pathlib.Path(folder) / f"{name}-{device_name()}-tf{about['versions']['tensorflow']}.csv"
+    write_csv(path, columns, rows, [json.dumps(about)])
+
+
 def append_csv(path, columns, row):
     """Add a row to a table; a new file begins with the columns."""
     path = pathlib.Path(path)

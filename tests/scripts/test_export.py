@@ -360,7 +360,7 @@ KILLED = """
 import os, pathlib, signal, sys
 sys.path.insert(0, {root!r})
 import keras
-from scripts import exporters
+from scripts.export import formats
 
 def killed(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -378,7 +378,7 @@ elif moment == "before the old one goes":
     pathlib.Path.rename = killed
 else:
     pathlib.Path.replace = killed
-exporters.write(model, path)
+formats.write(model, path)
 """
 
 

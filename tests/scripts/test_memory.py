@@ -19,6 +19,11 @@ def test_a_table_is_written(tmp_path, capfd):
     assert 20 < int(row["bytes_an_edge"]) < 5000  # the two indices and a weight are 20
 
 
+@pytest.mark.parametrize("name", memory.LAYERS)
+def test_each_layer_trains(name):
+    assert memory.measure(name, "graph", 50, 300)[1] > 0
+
+
 def test_an_unknown_layer(capsys):
     with pytest.raises(SystemExit) as exit:
         memory.main(["Dense"])
