@@ -31,7 +31,7 @@ from scripts.data.graph_examples import PARTS, fetch
 from scripts.data.likes import divide
 from scripts.recipes import RECIPES
 from scripts.settings import Settings
-from scripts.studies import folds, graph_table
+from scripts.studies import folds
 from scripts.tasks import graph_figures, recommendations
 from scripts.training.command_line import InputError
 from scripts.training.fit import build
@@ -399,21 +399,6 @@ def test_rank_figures():
     assert third == {"recall_20": 0.5, "ndcg_20": pytest.approx(0.5 / best)}
 
 
-def test_table_of_seeds(folder, tmp_path, monkeypatch, capsys):
-    row = graph_table.Row("karate_club", "GraphConv", {"units": 4}, epochs=5, patience=3)
-    monkeypatch.setattr(graph_table, "ROWS", {"karate": row})
-    graph_table.main(
-        ["karate", "--seeds", "2", "--data-dir", folder, "--output", str(tmp_path / "new")]
-    )
-    assert "karate: " in capsys.readouterr().out
-    (path,) = (tmp_path / "new").iterdir()
-    assert path.name.startswith("karate-")
-    lines = path.read_text().splitlines()
-    assert lines[0].startswith('# {"recipe": "karate"')
-    assert lines[1] == "seed,test_accuracy,best_epoch,milliseconds_a_step"
-    assert [line.split(",")[0] for line in lines[2:]] == ["0", "1"]
-
-
 @needs_shared
 def test_cora(folder, load):
     raw = os.path.join(SHARED, "raw" if os.path.isdir(f"{SHARED}/raw") else "", "planetoid")
@@ -426,8 +411,6 @@ def test_cora(folder, load):
     }
     assert np.bincount(data.labels[data.of("train")]).tolist() == [20] * 7
     assert_near("rows", data.weights.sum(1), np.ones(2708), 1e-5)
-    row = graph_table.Row("", "GraphConv", {"units": 16, "l2": 2.5e-4})
-    assert graph_table.train(row, data, 0)[0] > 0.79
 
 
 @needs_shared
