@@ -20,6 +20,20 @@ def dense(edges=EDGES, weights=None, size=6):
     return matrix
 
 
+def propagation(weights=None, normalize="symmetric", add_self_loops=True):
+    """Â as a dense matrix."""
+    a = dense(weights=weights) + add_self_loops * np.eye(6)
+    d = a.sum(1)
+    power = np.zeros(6)
+    if normalize == "row":
+        power[d > 0] = 1 / d[d > 0]
+        return power[:, None] * a
+    if normalize == "symmetric":
+        power[d > 0] = d[d > 0] ** -0.5
+        return power[:, None] * a * power
+    return a
+
+
 def randomized(layer, inputs):
     """The layer, built, with weights that are neither zeros nor ones."""
     layer(inputs)

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from custom_layers.base import Layer, check_positive
 from custom_layers.gradients import wide, with_backward
-from custom_layers.graph.graph_inputs import as_index, checked
+from custom_layers.graph.graph_layer import as_index, check_range
 from custom_layers.graph.segments import gather, segment_sum
 
 
@@ -92,11 +92,10 @@ class EmbeddingBag(Layer):
     def call(self, inputs):
         ids, weights = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
         ids = as_index(ids, "The ids of EmbeddingBag")
-        ids, poison = checked(
+        ids, zero_or_nan = check_range(
             ids,
-            tf.reduce_all(ids < self.input_dim),
-            f"EmbeddingBag: an id is not below input_dim={self.input_dim}. Largest:",
-            tf.reduce_max(ids),
+            self.input_dim,
+            f"EmbeddingBag: an id is not below input_dim={self.input_dim}. Both:",
         )
         if weights is None:
             weights = tf.ones(tf.shape(ids), self.compute_dtype)
@@ -109,7 +108,7 @@ class EmbeddingBag(Layer):
         flat = (tf.reduce_prod(tf.shape(ids)[:-1]), sizes[-1])
         table = tf.convert_to_tensor(self.embeddings)
         y = bag(table, tf.reshape(ids, flat), tf.reshape(weights, flat))
-        return tf.reshape(y + tf.cast(poison, y.dtype), (*sizes[:-1], self.output_dim))
+        return tf.reshape(y + tf.cast(zero_or_nan, y.dtype), (*sizes[:-1], self.output_dim))
 
     def compute_output_shape(self, input_shape):
         ids = input_shape[0] if isinstance(input_shape[0], (list, tuple)) else input_shape

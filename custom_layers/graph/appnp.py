@@ -16,14 +16,14 @@ PageRank, ICLR 2019.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_number, check_positive
+from custom_layers.base import check_number, check_positive
 from custom_layers.gradients import wide
 from custom_layers.graph.graph_conv import adjacency, check_normalize
-from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
+from custom_layers.graph.graph_layer import GraphLayer
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
-class APPNP(Layer):
+class APPNP(GraphLayer):
     """Propagation without weights: the formula at the top of this file.
 
     Called on `[nodes, edges]` or `[nodes, edges, edge_weights]`: nodes `(N, F)`, edges `(E, 2)`
@@ -45,7 +45,12 @@ class APPNP(Layer):
         InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
     """
 
-    def __init__(self, K=10, alpha=0.1, normalize="symmetric", add_self_loops=True, **kwargs):
+    # fmt: off
+    def __init__(
+        self, K: int = 10, alpha: float = 0.1, normalize: str | None = "symmetric",
+        add_self_loops: bool = True, **kwargs,
+    ):
+        # fmt: on
         check_positive(K=K)
         check_normalize(normalize)
         check_number("from 0 to 1", lambda a: 0 <= a <= 1, alpha=alpha)
@@ -54,21 +59,10 @@ class APPNP(Layer):
         self.alpha = alpha
         self.normalize = normalize
         self.add_self_loops = add_self_loops
-        self.supports_masking = True
 
-    def build(self, input_shape):
-        self.features = node_features(self, input_shape)
-
-    def call(self, inputs, mask=None):
-        graph = disjoint_union(self, inputs, mask)
-        send = adjacency(graph, self.normalize, self.add_self_loops, graph.values)
-        x = y = wide(graph.nodes)
+    def convolve(self, graph):
+        A = adjacency(graph, self.normalize, self.add_self_loops)  # Â
+        x = z = wide(graph.nodes)
         for _ in range(self.K):
-            y = (1 - self.alpha) * send(y) + self.alpha * x
-        return restore(tf.cast(y, graph.nodes.dtype), graph)
-
-    def compute_mask(self, inputs, mask=None):
-        return node_mask(mask)
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape[0])
+            z = (1 - self.alpha) * A(z) + self.alpha * x
+        return tf.cast(z, graph.nodes.dtype)

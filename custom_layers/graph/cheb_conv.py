@@ -18,15 +18,15 @@ import math
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_number, check_positive
+from custom_layers.base import check_number, check_positive
 from custom_layers.core.dense import affine
 from custom_layers.gradients import wide
 from custom_layers.graph.graph_conv import adjacency
-from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
+from custom_layers.graph.graph_layer import AffineGraphLayer
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
-class ChebConv(Layer):
+class ChebConv(AffineGraphLayer):
     """Chebyshev convolution: the formula at the top of this file, then an activation.
 
     Called on `[nodes, edges]` or `[nodes, edges, edge_weights]`, flat or batched; output, padding,
@@ -47,69 +47,41 @@ class ChebConv(Layer):
         InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
     """
 
+    # fmt: off
     def __init__(
-        self,
-        units,
-        K,
-        activation=None,
-        use_bias=True,
-        lambda_max=2.0,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
+        self, units: int, K: int, activation=None, use_bias: bool = True,
+        lambda_max: float = 2.0,
+        kernel_initializer="glorot_uniform", bias_initializer="zeros",
+        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+        kernel_constraint=None, bias_constraint=None, **kwargs,
     ):
-        check_positive(units=units, K=K)
+        super().__init__(
+            units, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
+            bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, **kwargs,
+        )
+        # fmt: on
+        check_positive(K=K)
         check_number("positive", lambda number: 0 < number < math.inf, lambda_max=lambda_max)
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.units = units
         self.K = K
-        self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
         self.lambda_max = lambda_max
-        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
-        self.supports_masking = True
 
     def build(self, input_shape):
-        self.features = node_features(self, input_shape)
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(self.K, self.features, self.units),
-            **self.weight_options("kernel"),
-        )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias", shape=(self.units,), **self.weight_options("bias")
-            )
+        super().build(input_shape)
+        self.kernel = self.add_kernel(self.K, self.features, self.units)
+        self.bias = self.add_bias()
 
-    def call(self, inputs, mask=None):
-        graph = disjoint_union(self, inputs, mask)
-        kernel = tf.convert_to_tensor(self.kernel)
-        send = adjacency(graph, "symmetric", False, graph.values)
+    def convolve(self, graph):
+        W, b = self.kernel_and_bias()
+        A = adjacency(graph, "symmetric", add_self_loops=False)  # D^-½ A D^-½
 
-        def laplacian(x):
-            return (2 / self.lambda_max - 1) * x - (2 / self.lambda_max) * send(x)
+        def L(z):
+            return (2 / self.lambda_max - 1) * z - (2 / self.lambda_max) * A(z)
 
-        terms = [wide(graph.nodes)]
+        T = [wide(graph.nodes)]  # T_k x
         if self.K > 1:
-            terms.append(laplacian(terms[0]))
-        for _ in range(2, self.K):
-            terms.append(2 * laplacian(terms[-1]) - terms[-2])
+            T.append(L(T[0]))
+        while len(T) < self.K:
+            T.append(2 * L(T[-1]) - T[-2])
         # One product: [T_0 x, T_1 x, ...] with the W_k on top of each other.
-        rows = tf.cast(tf.concat(terms, -1), kernel.dtype)
-        bias = None if self.bias is None else tf.convert_to_tensor(self.bias)
-        y = affine(rows, tf.reshape(kernel, (self.K * self.features, self.units)), bias)
-        y = y if self.activation is None else self.activation(y)
-        return restore(y, graph)
-
-    def compute_mask(self, inputs, mask=None):
-        return node_mask(mask)
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[0][:-1], self.units)
+        rows = tf.cast(tf.concat(T, -1), graph.nodes.dtype)
+        return affine(rows, tf.reshape(W, (self.K * self.features, self.units)), b)

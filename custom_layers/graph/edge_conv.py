@@ -16,15 +16,14 @@ quantum chemistry, ICML 2017.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
-from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
+from custom_layers.graph.graph_layer import NetworkGraphLayer
 from custom_layers.graph.segments import gather, segment_max, segment_mean, segment_sum
 
 AGGREGATE = {"max": segment_max, "mean": segment_mean, "sum": segment_sum}
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
-class EdgeConv(Layer):
+class EdgeConv(NetworkGraphLayer):
     """Edge convolution: the formula at the top of this file.
 
     Called on `[nodes, edges]` or `[nodes, edges, edge_features]`: nodes `(N, F)`, edges `(E, 2)`
@@ -43,52 +42,24 @@ class EdgeConv(Layer):
         InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
     """
 
-    value_axes = ("D",)  # the third input is (E, D)
+    third_input = "edge_features"
+    value_axes = ("D",)
 
-    def __init__(self, network, aggregate="max", **kwargs):
-        if not isinstance(network, keras.layers.Layer):
-            raise ValueError(
-                f"`network` must be a Keras layer or model. Received: network={network!r}"
-            )
+    def __init__(self, network: keras.layers.Layer, aggregate: str = "max", **kwargs):
         if aggregate not in AGGREGATE:
             raise ValueError(
                 f"Invalid value for argument `aggregate`. Expected one of {tuple(AGGREGATE)}. "
                 f"Received: aggregate={aggregate!r}"
             )
-        super().__init__(**kwargs)
-        self.network = network
+        super().__init__(network, **kwargs)
         self.aggregate = aggregate
-        self.supports_masking = True
 
     def network_features(self, input_shape):
         edge_features = input_shape[2][-1] if len(input_shape) == 3 else 0
         return 2 * input_shape[0][-1] + edge_features
 
-    def build(self, input_shape):
-        self.features = node_features(self, input_shape)
-        if not self.network.built:
-            self.network.build((None, self.network_features(input_shape)))
-
-    def call(self, inputs, mask=None):
-        graph = disjoint_union(self, inputs, mask)
-        targets = graph.edges[:, 1]
-        sources, ends = gather(graph.nodes, graph.edges[:, 0]), gather(graph.nodes, targets)
-        rows = [ends, sources - ends]
-        if graph.values is not None:
-            rows.append(graph.values)
-        messages = self.network(tf.concat(rows, -1))
-        aggregate = AGGREGATE[self.aggregate]
-        y = aggregate(messages, targets, num_segments=tf.shape(graph.nodes)[0])
-        return restore(y, graph)
-
-    @classmethod
-    def from_config(cls, config):
-        network = keras.saving.deserialize_keras_object(config["network"])
-        return super().from_config({**config, "network": network})
-
-    def compute_mask(self, inputs, mask=None):
-        return node_mask(mask)
-
-    def compute_output_shape(self, input_shape):
-        shape = self.network.compute_output_shape((None, self.network_features(input_shape)))
-        return (*input_shape[0][:-1], shape[-1])
+    def convolve(self, graph):
+        x, (s, t), a = graph.nodes, tf.unstack(graph.edges, axis=1), graph.values
+        x_s, x_t = gather(x, s), gather(x, t)
+        m = self.network(tf.concat([x_t, x_s - x_t, *([] if a is None else [a])], -1))
+        return AGGREGATE[self.aggregate](m, t, num_segments=tf.shape(x)[0])

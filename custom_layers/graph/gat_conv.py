@@ -25,10 +25,10 @@ attention networks?, ICLR 2022, where the order of the neighbors can depend on t
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_number, check_positive
+from custom_layers.base import check_number, check_positive
 from custom_layers.core.dense import affine
 from custom_layers.gradients import wide, with_backward
-from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
+from custom_layers.graph.graph_layer import AffineGraphLayer, add_bias
 from custom_layers.graph.segments import gather, propagate, rows_of, segment_softmax, segment_sum
 from custom_layers.regularization.dropout import dropout, next_seed
 
@@ -76,8 +76,98 @@ def gatv2_scores_backward(dy, cache, slope):
 gatv2_scores = with_backward(gatv2_scores_forward, gatv2_scores_backward)
 
 
-class _GATConv(Layer):
-    """
+class _GATConv(AffineGraphLayer):
+    """What both versions share: all but the scores c."""
+
+    third_input = None
+
+    # fmt: off
+    def __init__(
+        self, units: int, heads: int = 1, concat: bool = True, activation=None,
+        use_bias: bool = True, negative_slope: float = 0.2, dropout: float = 0.0,
+        add_self_loops: bool = True, use_kernel: bool = True,
+        kernel_initializer="glorot_uniform", attention_initializer="glorot_uniform",
+        bias_initializer="zeros", kernel_regularizer=None, attention_regularizer=None,
+        bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
+        attention_constraint=None, bias_constraint=None, seed: int | None = None, **kwargs,
+    ):
+        super().__init__(
+            units, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
+            bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, **kwargs,
+        )
+        # fmt: on
+        check_positive(heads=heads)
+        check_number("in [0, 1)", lambda p: 0 <= p < 1, dropout=dropout)
+        check_number(negative_slope=negative_slope)
+        self.heads = heads
+        self.concat = concat
+        self.negative_slope = negative_slope
+        self.dropout = dropout
+        self.add_self_loops = add_self_loops
+        self.use_kernel = use_kernel
+        self.set_weight_options(
+            "attention", attention_initializer, attention_regularizer, attention_constraint
+        )
+        self.seed = seed
+        if dropout > 0:
+            self.seed_generator = keras.random.SeedGenerator(seed)
+
+    @property
+    def width(self):
+        """Features of an output node."""
+        return self.units * (self.heads if self.concat else 1)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if not self.use_kernel and self.features != self.heads * self.units:
+            raise ValueError(
+                f"Without a kernel, nodes must have heads * units features, not {self.features}."
+            )
+        self.kernel = self.add_head_kernel("kernel")
+        self.build_attention()
+        self.bias = self.add_bias(self.width)
+
+    def add_head_kernel(self, name):
+        if not self.use_kernel:
+            return None
+        return self.add_kernel(self.features, self.heads * self.units, name=name)
+
+    def add_attention(self, name):
+        shape = (self.heads, self.units)
+        return self.add_weight(name=name, shape=shape, **self.weight_options("attention"))
+
+    def heads_of(self, x, kernel):
+        """h = x W (N, K, O), or x itself without a kernel."""
+        h = x if kernel is None else affine(x, tf.convert_to_tensor(kernel), None)
+        return tf.reshape(h, (-1, self.heads, self.units))
+
+    def call(self, inputs, training=False, mask=None):
+        graph = self.disjoint_union(inputs, mask)
+        return self.restore(self.convolve(graph, training), graph)
+
+    def convolve(self, graph, training=False):
+        x, edges, N = graph.nodes, graph.edges, tf.shape(graph.nodes)[0]
+        if self.add_self_loops:
+            loops = tf.range(N, dtype=edges.dtype)
+            edges = tf.concat([edges, tf.stack([loops, loops], 1)], 0)
+        h = self.heads_of(x, self.kernel)
+        p = segment_softmax(self.scores(x, h, edges), edges[:, 1], num_segments=N)
+        if training and self.dropout > 0:
+            p = dropout(p, next_seed(self.seed_generator), rate=self.dropout)
+        y = propagate(h, edges, p)  # (N, K, O)
+        y = tf.reshape(y, (-1, self.width)) if self.concat else tf.reduce_mean(y, 1)
+        return y if self.bias is None else add_bias(y, tf.convert_to_tensor(self.bias))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[0][:-1], self.width)
+
+
+@keras.saving.register_keras_serializable(package="custom_layers")
+class GATConv(_GATConv):
+    """Graph attention (GAT): the first formula at the top of this file.
+
+    Weights `kernel (F, heads * units)`, `attention_source` and `attention_target (heads, units)`,
+    and `bias`.
 
     Called on `[nodes, edges]`: nodes `(N, F)`, edges `(E, 2)` integer rows (source, target); or
     batched, with one more axis in front of each. Output `(N, heads * units)`, or `(N, units)`
@@ -108,123 +198,12 @@ class _GATConv(Layer):
         InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
     """
 
-    def __init__(
-        self,
-        units,
-        heads=1,
-        concat=True,
-        activation=None,
-        use_bias=True,
-        negative_slope=0.2,
-        dropout=0.0,
-        add_self_loops=True,
-        use_kernel=True,
-        kernel_initializer="glorot_uniform",
-        attention_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        attention_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        attention_constraint=None,
-        bias_constraint=None,
-        seed=None,
-        **kwargs,
-    ):
-        check_positive(units=units, heads=heads)
-        check_number("in [0, 1)", lambda p: 0 <= p < 1, dropout=dropout)
-        check_number(negative_slope=negative_slope)
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.units = units
-        self.heads = heads
-        self.concat = concat
-        self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
-        self.negative_slope = negative_slope
-        self.dropout = dropout
-        self.add_self_loops = add_self_loops
-        self.use_kernel = use_kernel
-        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_weight_options(
-            "attention", attention_initializer, attention_regularizer, attention_constraint
-        )
-        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
-        self.seed = seed
-        if dropout > 0:
-            self.seed_generator = keras.random.SeedGenerator(seed)
-        self.supports_masking = True
+    def build_attention(self):
+        self.attention_source = self.add_attention("attention_source")
+        self.attention_target = self.add_attention("attention_target")
 
-    def build(self, input_shape):
-        self.features = node_features(self, input_shape)
-        if len(input_shape) == 3:
-            raise ValueError(
-                f"{type(self).__name__} is called on [nodes, edges], without edge weights. "
-                f"Received: input_shape={input_shape}"
-            )
-        if not self.use_kernel and self.features != self.heads * self.units:
-            raise ValueError(
-                f"Without a kernel, nodes must have heads * units features, not {self.features}."
-            )
-        self.kernel = self._add_kernel("kernel")
-        self._build_attention()
-        self.bias = None
-        if self.use_bias:
-            width = self.units * (self.heads if self.concat else 1)
-            self.bias = self.add_weight(name="bias", shape=(width,), **self.weight_options("bias"))
-
-    def _add_kernel(self, name):
-        if not self.use_kernel:
-            return None
-        shape = (self.features, self.heads * self.units)
-        return self.add_weight(name=name, shape=shape, **self.weight_options("kernel"))
-
-    def _add_attention(self, name):
-        shape = (self.heads, self.units)
-        return self.add_weight(name=name, shape=shape, **self.weight_options("attention"))
-
-    def _map(self, x, kernel):
-        """x W in heads (N, K, O)."""
-        h = x if kernel is None else affine(x, tf.convert_to_tensor(kernel), None)
-        return tf.reshape(h, (-1, self.heads, self.units))
-
-    def call(self, inputs, training=False, mask=None):
-        graph = disjoint_union(self, inputs, mask)
-        edges, size = graph.edges, tf.shape(graph.nodes)[0]
-        if self.add_self_loops:
-            loops = tf.range(size, dtype=edges.dtype)
-            edges = tf.concat([edges, tf.stack([loops, loops], 1)], 0)
-        h = self._map(graph.nodes, self.kernel)
-        p = segment_softmax(self._scores(graph.nodes, h, edges), edges[:, 1], num_segments=size)
-        if training and self.dropout > 0:
-            p = dropout(p, next_seed(self.seed_generator), rate=self.dropout)
-        y = propagate(h, edges, p)  # (N, K, O)
-        y = tf.reshape(y, (-1, self.heads * self.units)) if self.concat else tf.reduce_mean(y, 1)
-        y = y if self.bias is None else tf.nn.bias_add(y, tf.convert_to_tensor(self.bias))
-        y = y if self.activation is None else self.activation(y)
-        return restore(y, graph)
-
-    def compute_mask(self, inputs, mask=None):
-        return node_mask(mask)
-
-    def compute_output_shape(self, input_shape):
-        width = self.units * (self.heads if self.concat else 1)
-        return (*input_shape[0][:-1], width)
-
-
-@keras.saving.register_keras_serializable(package="custom_layers")
-class GATConv(_GATConv):
-    __doc__ = """Graph attention (GAT): the first formula at the top of this file.
-
-    Weights `kernel (F, heads * units)`, `attention_source` and `attention_target (heads, units)`,
-    and `bias`.
-    """ + _GATConv.__doc__.lstrip()
-
-    def _build_attention(self):
-        self.attention_source = self._add_attention("attention_source")
-        self.attention_target = self._add_attention("attention_target")
-
-    def _scores(self, x, h, edges):
+    def scores(self, x, h, edges):
+        """c (E, K), of nodes x (N, F) and h (N, K, O)."""
         source, target = (
             tf.cast(tf.reduce_sum(wide(h) * wide(tf.convert_to_tensor(a)), -1), h.dtype)
             for a in (self.attention_source, self.attention_target)
@@ -234,17 +213,18 @@ class GATConv(_GATConv):
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class GATv2Conv(_GATConv):
-    __doc__ = """Graph attention, version 2 (GATv2): the second formula at the top of this file.
+    """Graph attention, version 2 (GATv2): the second formula at the top of this file.
 
     Weights `kernel` and `target_kernel (F, heads * units)`, `attention (heads, units)` and
-    `bias`.
-    """ + _GATConv.__doc__.lstrip()
+    `bias`. Inputs, output, arguments and errors are those of `GATConv`.
+    """
 
-    def _build_attention(self):
-        self.target_kernel = self._add_kernel("target_kernel")
-        self.attention = self._add_attention("attention")
+    def build_attention(self):
+        self.target_kernel = self.add_head_kernel("target_kernel")
+        self.attention = self.add_attention("attention")
 
-    def _scores(self, x, h, edges):
-        attention = tf.convert_to_tensor(self.attention)
-        target = self._map(x, self.target_kernel)
-        return gatv2_scores(h, target, attention, edges, slope=self.negative_slope)
+    def scores(self, x, h, edges):
+        """c (E, K), of nodes x (N, F) and h (N, K, O)."""
+        a = tf.convert_to_tensor(self.attention)
+        h_target = self.heads_of(x, self.target_kernel)
+        return gatv2_scores(h, h_target, a, edges, slope=self.negative_slope)

@@ -15,14 +15,14 @@ Xu, Hu, Leskovec & Jegelka, How powerful are graph neural networks?, ICLR 2019.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_number
+from custom_layers.base import check_number
 from custom_layers.gradients import wide
-from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
+from custom_layers.graph.graph_layer import NetworkGraphLayer
 from custom_layers.graph.segments import propagate
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
-class GINConv(Layer):
+class GINConv(NetworkGraphLayer):
     """Graph isomorphism convolution: the formula at the top of this file.
 
     Called on `[nodes, edges]` or `[nodes, edges, edge_weights]`, flat or batched; padding, masks
@@ -41,44 +41,32 @@ class GINConv(Layer):
         InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
     """
 
-    def __init__(self, network, epsilon=0.0, train_epsilon=False, **kwargs):
-        if not isinstance(network, keras.layers.Layer):
-            raise ValueError(
-                f"`network` must be a Keras layer or model. Received: network={network!r}"
-            )
+    def __init__(
+        self,
+        network: keras.layers.Layer,
+        epsilon: float = 0.0,
+        train_epsilon: bool = False,
+        **kwargs,
+    ):
         check_number(epsilon=epsilon)
-        super().__init__(**kwargs)
-        self.network = network
+        super().__init__(network, **kwargs)
         self.epsilon = epsilon
         self.train_epsilon = train_epsilon
-        self.supports_masking = True
 
     def build(self, input_shape):
-        self.features = node_features(self, input_shape)
-        if not self.network.built:
-            self.network.build((None, self.features))
+        super().build(input_shape)
         self.epsilon_weight = None
         if self.train_epsilon:
             self.epsilon_weight = self.add_weight(
                 name="epsilon", shape=(), initializer=keras.initializers.Constant(self.epsilon)
             )
 
-    def call(self, inputs, mask=None):
-        graph = disjoint_union(self, inputs, mask)
+    def convolve(self, graph):
         x, epsilon = wide(graph.nodes), self.epsilon
         if self.epsilon_weight is not None:
             epsilon = wide(tf.convert_to_tensor(self.epsilon_weight))
         z = (1 + epsilon) * x + propagate(x, graph.edges, graph.values)
-        return restore(self.network(tf.cast(z, graph.nodes.dtype)), graph)
+        return self.network(tf.cast(z, graph.nodes.dtype))
 
-    @classmethod
-    def from_config(cls, config):
-        network = keras.saving.deserialize_keras_object(config["network"])
-        return super().from_config({**config, "network": network})
-
-    def compute_mask(self, inputs, mask=None):
-        return node_mask(mask)
-
-    def compute_output_shape(self, input_shape):
-        shape = self.network.compute_output_shape((None, input_shape[0][-1]))
-        return (*input_shape[0][:-1], shape[-1])
+    def network_features(self, input_shape):
+        return input_shape[0][-1]

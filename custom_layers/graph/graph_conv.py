@@ -22,10 +22,9 @@ Kipf & Welling, Semi-supervised classification with graph convolutional networks
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive
 from custom_layers.core.dense import affine
 from custom_layers.gradients import wide
-from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
+from custom_layers.graph.graph_layer import AffineGraphLayer, add_bias
 from custom_layers.graph.segments import propagate, segment_sum
 
 NORMALIZE = ("symmetric", "row", None)
@@ -44,30 +43,22 @@ def inverse_power(d, power):
     return tf.where(d > 0, tf.pow(tf.where(d > 0, d, 1), power), 0)
 
 
-def adjacency(graph, normalize, add_self_loops, weights=None):
-    """The function z (N, ...) -> Â z, in the precision of z.
-
-    graph: of `disjoint_union`. weights (E,) or None, for ones.
-    """
-    edges = graph.edges
+def adjacency(graph, normalize, add_self_loops):
+    """The function z (N, ...) -> Â z, whose result has the precision that sums are taken in."""
+    edges, w = graph.edges, graph.values
     left = right = None
     if normalize is not None:
         ones = tf.ones(tf.shape(edges)[:1], wide(graph.nodes).dtype)
-        degree = segment_sum(
-            ones if weights is None else wide(weights),
-            edges[:, 1],
-            num_segments=tf.shape(graph.nodes)[0],
+        d = segment_sum(
+            ones if w is None else wide(w), edges[:, 1], num_segments=tf.shape(graph.nodes)[0]
         )
-        if add_self_loops:
-            degree += 1
-        if normalize == "row":
-            left = inverse_power(degree, -1)[:, None]
-        else:
-            left = right = inverse_power(degree, -0.5)[:, None]
+        d = d + 1 if add_self_loops else d
+        left = inverse_power(d, -1 if normalize == "row" else -0.5)[:, None]
+        right = left if normalize == "symmetric" else None
 
     def apply(z):
-        z = z if right is None else right * z
-        y = propagate(z, edges, weights)
+        z = wide(z) if right is None else right * wide(z)
+        y = propagate(z, edges, w)
         y = y + z if add_self_loops else y
         return y if left is None else left * y
 
@@ -75,7 +66,7 @@ def adjacency(graph, normalize, add_self_loops, weights=None):
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
-class GraphConv(Layer):
+class GraphConv(AffineGraphLayer):
     """Graph convolution (GCN): `activation(Â x W + b)`, the formula at the top of this file.
 
     Called on `[nodes, edges]` or `[nodes, edges, edge_weights]`: nodes `(N, F)`, edges `(E, 2)`
@@ -102,61 +93,32 @@ class GraphConv(Layer):
         InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
     """
 
+    # fmt: off
     def __init__(
-        self,
-        units,
-        activation=None,
-        use_bias=True,
-        normalize="symmetric",
-        add_self_loops=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
+        self, units: int, activation=None, use_bias: bool = True,
+        normalize: str | None = "symmetric", add_self_loops: bool = True,
+        kernel_initializer="glorot_uniform", bias_initializer="zeros",
+        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+        kernel_constraint=None, bias_constraint=None, **kwargs,
     ):
-        check_positive(units=units)
+        super().__init__(
+            units, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
+            bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, **kwargs,
+        )
+        # fmt: on
         check_normalize(normalize)
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.units = units
-        self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
         self.normalize = normalize
         self.add_self_loops = add_self_loops
-        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
-        self.supports_masking = True
 
     def build(self, input_shape):
-        self.features = node_features(self, input_shape)
-        self.kernel = self.add_weight(
-            name="kernel", shape=(self.features, self.units), **self.weight_options("kernel")
-        )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias", shape=(self.units,), **self.weight_options("bias")
-            )
+        super().build(input_shape)
+        self.kernel = self.add_kernel(self.features, self.units)
+        self.bias = self.add_bias()
 
-    def call(self, inputs, mask=None):
-        graph = disjoint_union(self, inputs, mask)
-        kernel = tf.convert_to_tensor(self.kernel)
-        bias = None if self.bias is None else tf.convert_to_tensor(self.bias)
-        send = adjacency(graph, self.normalize, self.add_self_loops, graph.values)
+    def convolve(self, graph):
+        x, (W, b) = graph.nodes, self.kernel_and_bias()
+        A = adjacency(graph, self.normalize, self.add_self_loops)  # Â
         if self.features <= self.units:
-            y = affine(tf.cast(send(wide(graph.nodes)), kernel.dtype), kernel, bias)
-        else:
-            y = send(wide(affine(graph.nodes, kernel, None)))
-            y = tf.cast(y, kernel.dtype)
-            y = y if bias is None else tf.nn.bias_add(y, bias)
-        y = y if self.activation is None else self.activation(y)
-        return restore(y, graph)
-
-    def compute_mask(self, inputs, mask=None):
-        return node_mask(mask)
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[0][:-1], self.units)
+            return affine(tf.cast(A(x), x.dtype), W, b)
+        y = tf.cast(A(affine(x, W, None)), x.dtype)
+        return y if b is None else add_bias(y, b)

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from custom_layers.base import Layer, check_mask, check_positive
 from custom_layers.core.dense import affine
-from custom_layers.graph.graph_inputs import as_index, checked, node_mask
+from custom_layers.graph.graph_layer import as_index, check_range, node_mask
 from custom_layers.graph.segments import (
     propagate,
     segment_max,
@@ -32,21 +32,7 @@ from custom_layers.graph.segments import (
 
 
 class _GraphPooling(Layer):
-    """
-
-    Called on `[nodes, graph_ids]`, or on `[nodes, graph_ids, per_graph]`: nodes `(N, F)`,
-    graph_ids `(N,)` integers, per_graph any tensor `(G, ...)` with one row for each graph, such as
-    the `num_nodes` of `custom_layers.graphs.pack`; only its length is used. Output `(G, F)`.
-
-    Args:
-        num_graphs: G, if it is always the same. Otherwise the third input says it: XLA must know
-            it, and the largest id does not tell of empty graphs at the end.
-
-    Raises:
-        ValueError: neither or both of `num_graphs` and the third input are given; shapes or types
-            that are not the above.
-        InvalidArgumentError: an id is not below G (NaN in XLA).
-    """
+    """What the four share: all but `pool(nodes, ids, size)`."""
 
     def __init__(self, num_graphs=None, **kwargs):
         if num_graphs is not None:
@@ -82,18 +68,14 @@ class _GraphPooling(Layer):
             )
         ids, mask = as_index(ids, "graph_ids"), node_mask(mask)
         size = tf.shape(per_graph[0])[0] if per_graph else self.num_graphs
-        ids, poison = checked(
-            ids,
-            tf.reduce_all(ids < tf.cast(size, ids.dtype)),
-            f"{type(self).__name__}: a graph id is not below the number of graphs. Both:",
-            tf.reduce_max(ids),
-            size,
+        ids, zero_or_nan = check_range(
+            ids, size, f"{type(self).__name__}: a graph id is not below the number of graphs. Both:"
         )
         if mask is not None:
             check_mask(mask, nodes.shape[:1], "(N,)")
             ids = tf.where(mask, ids, tf.constant(-1, ids.dtype))
-        y = self._pool(nodes, ids, size)
-        return y + tf.cast(poison, y.dtype)
+        y = self.pool(nodes, ids, size)
+        return y + tf.cast(zero_or_nan, y.dtype)
 
     def compute_mask(self, inputs, mask=None):
         return None
@@ -105,34 +87,55 @@ class _GraphPooling(Layer):
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class GraphSumPooling(_GraphPooling):
-    __doc__ = "The sum over the nodes of each graph." + _GraphPooling.__doc__
+    """The sum over the nodes of each graph.
 
-    def _pool(self, nodes, ids, size):
+    Called on `[nodes, graph_ids]`, or on `[nodes, graph_ids, per_graph]`: nodes `(N, F)`,
+    graph_ids `(N,)` integers, per_graph any tensor `(G, ...)` with one row for each graph, such as
+    the `num_nodes` of `custom_layers.graphs.pack`; only its length is used. Output `(G, F)`.
+
+    Args:
+        num_graphs: G, if it is always the same. Otherwise the third input says it: XLA must know
+            it, and the largest id does not tell of empty graphs at the end.
+
+    Raises:
+        ValueError: neither or both of `num_graphs` and the third input are given; shapes or types
+            that are not the above.
+        InvalidArgumentError: an id is not below G (NaN in XLA).
+    """
+
+    def pool(self, nodes, ids, size):
         return segment_sum(nodes, ids, num_segments=size)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class GraphAveragePooling(_GraphPooling):
-    __doc__ = "The mean over the nodes of each graph." + _GraphPooling.__doc__
+    """The mean over the nodes of each graph.
 
-    def _pool(self, nodes, ids, size):
+    Inputs, output, arguments and errors are those of `GraphSumPooling`.
+    """
+
+    def pool(self, nodes, ids, size):
         return segment_mean(nodes, ids, num_segments=size)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class GraphMaxPooling(_GraphPooling):
-    __doc__ = "The maximum over the nodes of each graph, by feature." + _GraphPooling.__doc__
+    """The maximum over the nodes of each graph, feature by feature.
 
-    def _pool(self, nodes, ids, size):
+    Inputs, output, arguments and errors are those of `GraphSumPooling`.
+    """
+
+    def pool(self, nodes, ids, size):
         return segment_max(nodes, ids, num_segments=size)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class GraphAttentionPooling(_GraphPooling):
-    __doc__ = """The mean over the nodes of each graph, weighted by attention.
+    """The mean over the nodes of each graph, weighted by attention.
 
     Weight `kernel (F, 1)`, the a of the formula, with its initializer, regularizer and constraint.
-    """ + _GraphPooling.__doc__.lstrip()
+    Inputs, output, the other argument and errors are those of `GraphSumPooling`.
+    """
 
     def __init__(
         self,
@@ -150,7 +153,7 @@ class GraphAttentionPooling(_GraphPooling):
         shape = (input_shape[0][-1], 1)
         self.kernel = self.add_weight(name="kernel", shape=shape, **self.weight_options("kernel"))
 
-    def _pool(self, nodes, ids, size):
+    def pool(self, nodes, ids, size):
         scores = affine(nodes, tf.convert_to_tensor(self.kernel), None)  # (N, 1)
         p = segment_softmax(scores[:, 0], ids, num_segments=size)
         rows = tf.range(tf.shape(ids)[0], dtype=ids.dtype)

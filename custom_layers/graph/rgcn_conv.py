@@ -21,22 +21,15 @@ Schlichtkrull et al., Modeling relational data with graph convolutional networks
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive
+from custom_layers.base import check_positive
 from custom_layers.core.dense import affine
 from custom_layers.gradients import wide
-from custom_layers.graph.graph_inputs import (
-    as_index,
-    checked,
-    disjoint_union,
-    node_features,
-    node_mask,
-    restore,
-)
+from custom_layers.graph.graph_layer import AffineGraphLayer, as_index, check_range
 from custom_layers.graph.segments import counts, per_row, propagate
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
-class RGCNConv(Layer):
+class RGCNConv(AffineGraphLayer):
     """Relational graph convolution (R-GCN): the formula at the top of this file.
 
     Called on `[nodes, edges, relations]`: nodes `(N, F)`, edges `(E, 2)` integer rows (source,
@@ -63,85 +56,58 @@ class RGCNConv(Layer):
         InvalidArgumentError: an edge or relation is out of range (NaN in XLA).
     """
 
+    # fmt: off
     def __init__(
-        self,
-        units,
-        num_relations,
-        num_bases=None,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
+        self, units: int, num_relations: int, num_bases: int | None = None, activation=None,
+        use_bias: bool = True,
+        kernel_initializer="glorot_uniform", bias_initializer="zeros",
+        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+        kernel_constraint=None, bias_constraint=None, **kwargs,
     ):
-        check_positive(units=units, num_relations=num_relations)
+        super().__init__(
+            units, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
+            bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, **kwargs,
+        )
+        # fmt: on
+        check_positive(num_relations=num_relations)
         if num_bases is not None:
             check_positive(num_bases=num_bases)
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.units = units
         self.num_relations = num_relations
         self.num_bases = num_bases
-        self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
-        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
-        self.supports_masking = True
 
     def build(self, input_shape):
-        self.features = node_features(self, input_shape)
-        if len(input_shape) != 3 or len(input_shape[2]) != len(input_shape[1]) - 1:
+        super().build(input_shape)
+        if len(input_shape) != 3:
             raise ValueError(
                 "RGCNConv is called on [nodes, edges, relations], with relations (E,) or (B, E). "
                 f"Received: input_shape={input_shape}"
             )
-        options, shape = self.weight_options("kernel"), (self.features, self.units)
-        count = self.num_relations if self.num_bases is None else self.num_bases
-        self.self_kernel = self.add_weight(name="self_kernel", shape=shape, **options)
-        self.kernel = self.add_weight(name="kernel", shape=(count, *shape), **options)
-        self.coefficients = self.bias = None
+        F, O = self.features, self.units
+        self.self_kernel = self.add_kernel(F, O, name="self_kernel")
+        self.kernel = self.add_kernel(self.num_bases or self.num_relations, F, O)
+        self.coefficients = None
         if self.num_bases is not None:
-            self.coefficients = self.add_weight(
-                name="coefficients", shape=(self.num_relations, count), **options
+            self.coefficients = self.add_kernel(
+                self.num_relations, self.num_bases, name="coefficients"
             )
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias", shape=(self.units,), **self.weight_options("bias")
-            )
+        self.bias = self.add_bias()
 
-    def call(self, inputs, mask=None):
-        graph = disjoint_union(self, inputs, mask)
-        x, (sources, targets) = graph.nodes, tf.unstack(graph.edges, axis=1)
-        relations = tf.cast(as_index(graph.values, "The relations of RGCNConv"), targets.dtype)
-        relations, poison = checked(
-            relations,
-            tf.reduce_all(relations < self.num_relations),
-            f"RGCNConv: a relation is not below num_relations={self.num_relations}. Largest:",
-            tf.reduce_max(relations),
+    def convolve(self, graph):
+        x, (s, t) = graph.nodes, tf.unstack(graph.edges, axis=1)
+        r, zero_or_nan = check_range(
+            tf.cast(as_index(graph.values, "The relations of RGCNConv"), t.dtype),
+            self.num_relations,
+            f"RGCNConv: a relation is not below num_relations={self.num_relations}. Both:",
         )
-        kernel = tf.convert_to_tensor(self.kernel)
+        W, b = self.kernel_and_bias()
         if self.coefficients is not None:
-            coefficients = tf.convert_to_tensor(self.coefficients)
-            kernel = tf.tensordot(coefficients, kernel, 1)  # (R, F, O)
+            W = tf.tensordot(tf.convert_to_tensor(self.coefficients), W, 1)  # (R, F, O)
+        W_0 = tf.convert_to_tensor(self.self_kernel)
+        R, F, O = self.num_relations, self.features, self.units
 
-        slots = targets * self.num_relations + relations
-        slots = tf.where((targets < 0) | (relations < 0), tf.constant(-1, slots.dtype), slots)
-        num_slots = tf.shape(x)[0] * self.num_relations
-        total = propagate(wide(x), tf.stack([sources, slots], 1), None, num_targets=num_slots)
-        means = tf.cast(total / per_row(counts(slots, num_slots, total.dtype), total), x.dtype)
-        width = self.num_relations * self.features
-        bias = None if self.bias is None else tf.convert_to_tensor(self.bias)
-        y = affine(tf.reshape(means, (-1, width)), tf.reshape(kernel, (width, self.units)), bias)
-        y += affine(x, tf.convert_to_tensor(self.self_kernel), None) + tf.cast(poison, y.dtype)
-        y = y if self.activation is None else self.activation(y)
-        return restore(y, graph)
-
-    def compute_mask(self, inputs, mask=None):
-        return node_mask(mask)
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[0][:-1], self.units)
+        slots = tf.where((t < 0) | (r < 0), tf.constant(-1, t.dtype), t * R + r)
+        size = tf.shape(x)[0] * R
+        total = propagate(wide(x), tf.stack([s, slots], 1), None, num_targets=size)
+        m = tf.cast(total / per_row(counts(slots, size, total.dtype), total), x.dtype)  # (N R, F)
+        y = affine(tf.reshape(m, (-1, R * F)), tf.reshape(W, (R * F, O)), b)
+        return y + affine(x, W_0, None) + tf.cast(zero_or_nan, y.dtype)

@@ -21,11 +21,10 @@ Hamilton, Ying & Leskovec, Inductive representation learning on large graphs, Ne
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive
 from custom_layers.core.dense import affine
 from custom_layers.gradients import wide, with_backward
 from custom_layers.graph.graph_conv import adjacency
-from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
+from custom_layers.graph.graph_layer import AffineGraphLayer
 from custom_layers.graph.segments import propagate_max
 
 
@@ -50,7 +49,7 @@ AGGREGATE = ("mean", "sum", "max")
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
-class SAGEConv(Layer):
+class SAGEConv(AffineGraphLayer):
     """GraphSAGE convolution: `activation([x, m] W + b)`, the formula at the top of this file.
 
     Called on `[nodes, edges]` or, with mean and sum, on `[nodes, edges, edge_weights]`: nodes
@@ -78,75 +77,47 @@ class SAGEConv(Layer):
         InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
     """
 
+    # fmt: off
     def __init__(
-        self,
-        units,
-        activation=None,
-        use_bias=True,
-        aggregate="mean",
-        normalize=False,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
+        self, units: int, activation=None, use_bias: bool = True, aggregate: str = "mean",
+        normalize: bool = False,
+        kernel_initializer="glorot_uniform", bias_initializer="zeros",
+        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+        kernel_constraint=None, bias_constraint=None, **kwargs,
     ):
-        check_positive(units=units)
+        super().__init__(
+            units, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
+            bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, **kwargs,
+        )
+        # fmt: on
         if aggregate not in AGGREGATE:
             raise ValueError(
                 f"Invalid value for argument `aggregate`. Expected one of {AGGREGATE}. "
                 f"Received: aggregate={aggregate!r}"
             )
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.units = units
-        self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
         self.aggregate = aggregate
         self.normalize = normalize
-        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
-        self.supports_masking = True
 
     def build(self, input_shape):
-        self.features = node_features(self, input_shape)
+        super().build(input_shape)
         if self.aggregate == "max" and len(input_shape) == 3:
             raise ValueError(
                 "SAGEConv with aggregate='max' has no use for edge weights. "
                 f"Received: input_shape={input_shape}"
             )
-        self.kernel = self.add_weight(
-            name="kernel", shape=(2 * self.features, self.units), **self.weight_options("kernel")
-        )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias", shape=(self.units,), **self.weight_options("bias")
-            )
+        self.kernel = self.add_kernel(2 * self.features, self.units)
+        self.bias = self.add_bias()
 
-    def call(self, inputs, mask=None):
-        graph = disjoint_union(self, inputs, mask)
-        kernel = tf.convert_to_tensor(self.kernel)
-        bias = None if self.bias is None else tf.convert_to_tensor(self.bias)
-        own, neighbors = kernel[: self.features], kernel[self.features :]
-        y = affine(graph.nodes, own, bias)
+    def convolve(self, graph):
+        x, (W, b) = graph.nodes, self.kernel_and_bias()
+        U, V = W[: self.features], W[self.features :]
+        y = affine(x, U, b)
         if self.aggregate == "max":
-            y += affine(propagate_max(graph.nodes, graph.edges), neighbors, None)
+            y += affine(propagate_max(x, graph.edges), V, None)
         else:
-            normalize = "row" if self.aggregate == "mean" else None
-            send = adjacency(graph, normalize, False, graph.values)
+            M = adjacency(graph, "row" if self.aggregate == "mean" else None, add_self_loops=False)
             if self.features <= self.units:
-                y += affine(tf.cast(send(wide(graph.nodes)), y.dtype), neighbors, None)
+                y += affine(tf.cast(M(x), x.dtype), V, None)
             else:
-                y += tf.cast(send(wide(affine(graph.nodes, neighbors, None))), y.dtype)
-        y = normalize_rows(y) if self.normalize else y
-        y = y if self.activation is None else self.activation(y)
-        return restore(y, graph)
-
-    def compute_mask(self, inputs, mask=None):
-        return node_mask(mask)
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[0][:-1], self.units)
+                y += tf.cast(M(affine(x, V, None)), x.dtype)
+        return normalize_rows(y) if self.normalize else y

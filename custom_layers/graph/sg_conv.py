@@ -12,15 +12,14 @@ Wu et al., Simplifying graph convolutional networks, ICML 2019.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive
+from custom_layers.base import check_positive
 from custom_layers.core.dense import affine
-from custom_layers.gradients import wide
 from custom_layers.graph.graph_conv import adjacency, check_normalize
-from custom_layers.graph.graph_inputs import disjoint_union, node_features, node_mask, restore
+from custom_layers.graph.graph_layer import AffineGraphLayer, add_bias
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
-class SGConv(Layer):
+class SGConv(AffineGraphLayer):
     """Simple graph convolution (SGC): `activation(Â^K x W + b)`.
 
     Inputs, output, weights, padding, masks and edges out of range as in `GraphConv`.
@@ -39,63 +38,37 @@ class SGConv(Layer):
         InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
     """
 
+    # fmt: off
     def __init__(
-        self,
-        units,
-        K=1,
-        activation=None,
-        use_bias=True,
-        normalize="symmetric",
-        add_self_loops=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
+        self, units: int, K: int = 1, activation=None, use_bias: bool = True,
+        normalize: str | None = "symmetric", add_self_loops: bool = True,
+        kernel_initializer="glorot_uniform", bias_initializer="zeros",
+        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+        kernel_constraint=None, bias_constraint=None, **kwargs,
     ):
-        check_positive(units=units, K=K)
+        super().__init__(
+            units, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
+            bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, **kwargs,
+        )
+        # fmt: on
+        check_positive(K=K)
         check_normalize(normalize)
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.units = units
         self.K = K
-        self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
         self.normalize = normalize
         self.add_self_loops = add_self_loops
-        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
-        self.supports_masking = True
 
     def build(self, input_shape):
-        self.features = node_features(self, input_shape)
-        self.kernel = self.add_weight(
-            name="kernel", shape=(self.features, self.units), **self.weight_options("kernel")
-        )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias", shape=(self.units,), **self.weight_options("bias")
-            )
+        super().build(input_shape)
+        self.kernel = self.add_kernel(self.features, self.units)
+        self.bias = self.add_bias()
 
-    def call(self, inputs, mask=None):
-        graph = disjoint_union(self, inputs, mask)
-        kernel = tf.convert_to_tensor(self.kernel)
-        send = adjacency(graph, self.normalize, self.add_self_loops, graph.values)
-        narrow_first = self.units < self.features  # propagate whichever has fewer columns
-        y = wide(affine(graph.nodes, kernel, None) if narrow_first else graph.nodes)
+    def convolve(self, graph):
+        x, (W, b) = graph.nodes, self.kernel_and_bias()
+        A = adjacency(graph, self.normalize, self.add_self_loops)  # Â
+        map_first = self.units < self.features
+        y = affine(x, W, None) if map_first else x
         for _ in range(self.K):
-            y = send(y)
-        y = tf.cast(y, graph.nodes.dtype)
-        y = y if narrow_first else affine(y, kernel, None)
-        y = y if self.bias is None else tf.nn.bias_add(y, tf.convert_to_tensor(self.bias))
-        y = y if self.activation is None else self.activation(y)
-        return restore(y, graph)
-
-    def compute_mask(self, inputs, mask=None):
-        return node_mask(mask)
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[0][:-1], self.units)
+            y = A(y)
+        y = tf.cast(y, x.dtype)
+        y = y if map_first else affine(y, W, None)
+        return y if b is None else add_bias(y, b)

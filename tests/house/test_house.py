@@ -22,8 +22,8 @@ FLOORS = {
     **dict.fromkeys(["recurrent.recurrence", "recurrent.over_time", "recurrent.cudnn"], 1),
     **dict.fromkeys(["recurrent.recurrent_cell", "recurrent.rnn"], 1),
     **dict.fromkeys(["normalization.channels"], 1),
-    **dict.fromkeys(["graph.segments", "graph.graph_inputs"], 1),
-    **dict.fromkeys(["checks", "convert", "graphs", "graph.preparation", "graph.packing"], 3),
+    **dict.fromkeys(["graph.segments", "graph.graph_layer"], 1),
+    **dict.fromkeys(["checks", "convert", "graphs", "graph.preparation"], 3),
 }
 
 

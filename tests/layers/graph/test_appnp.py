@@ -5,8 +5,7 @@ import pytest
 
 from custom_layers.checks import assert_near, check_backward
 from custom_layers.graph.appnp import APPNP
-from tests.layers.graph.test_graph_conv import propagation
-from tests.six_nodes import EDGES, NODES, PADDED_EDGES, PADDED_WEIGHTS, WEIGHTS
+from tests.six_nodes import EDGES, NODES, PADDED_EDGES, PADDED_WEIGHTS, WEIGHTS, propagation
 
 
 @pytest.mark.parametrize("weighted", [False, True])

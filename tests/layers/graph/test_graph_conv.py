@@ -5,22 +5,15 @@ import pytest
 
 from custom_layers.checks import assert_near, check_backward
 from custom_layers.graph.graph_conv import GraphConv
-from tests.six_nodes import EDGES, NODES, PADDED_EDGES, PADDED_WEIGHTS, WEIGHTS, dense, randomized
-
-
-def propagation(weights=None, normalize="symmetric", add_self_loops=True):
-    """Â as a dense matrix."""
-    a = dense(weights=weights) + add_self_loops * np.eye(6)
-    d = a.sum(1)
-    power = np.zeros(6)
-    if normalize == "row":
-        power[d > 0] = 1 / d[d > 0]
-        return power[:, None] * a
-    if normalize == "symmetric":
-        power[d > 0] = d[d > 0] ** -0.5
-        return power[:, None] * a * power
-    return a
-
+from tests.six_nodes import (
+    EDGES,
+    NODES,
+    PADDED_EDGES,
+    PADDED_WEIGHTS,
+    WEIGHTS,
+    propagation,
+    randomized,
+)
 
 ARGUMENTS = [
     {"units": 3},

@@ -5,8 +5,15 @@ import pytest
 
 from custom_layers.checks import assert_near, check_backward
 from custom_layers.graph.sg_conv import SGConv
-from tests.layers.graph.test_graph_conv import propagation
-from tests.six_nodes import EDGES, NODES, PADDED_EDGES, PADDED_WEIGHTS, WEIGHTS, randomized
+from tests.six_nodes import (
+    EDGES,
+    NODES,
+    PADDED_EDGES,
+    PADDED_WEIGHTS,
+    WEIGHTS,
+    propagation,
+    randomized,
+)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -265,7 +265,7 @@ import sys; sys.path[:0] = [""]
 import keras, numpy as np, tensorflow as tf
 cpus = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-from tests.layers.graph import test_graph_inputs as t
+from tests.layers.graph import test_graph_layer as t
 
 rng = np.random.default_rng(0)
 nodes = rng.standard_normal((8, 6, 4)).astype("float32")
