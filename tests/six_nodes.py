@@ -5,6 +5,8 @@
 
 import numpy as np
 
+from custom_layers.checks import assert_near, check_backward
+
 NODES = np.random.default_rng(6).standard_normal((6, 4))
 EDGES = np.array([[0, 1], [1, 0], [2, 2], [3, 1], [3, 1], [0, 3], [2, 0], [4, 0]])
 WEIGHTS = np.random.default_rng(7).uniform(0.5, 1.5, len(EDGES))
@@ -32,6 +34,19 @@ def propagation(weights=None, normalize="symmetric", add_self_loops=True):
         power[d > 0] = d[d > 0] ** -0.5
         return power[:, None] * a * power
     return a
+
+
+def six_nodes(weighted, padded=False):
+    """[nodes, edges], or with the weights of the edges."""
+    edges, weights = (PADDED_EDGES, PADDED_WEIGHTS) if padded else (EDGES, WEIGHTS)
+    return [NODES, edges, weights] if weighted else [NODES, edges]
+
+
+def check_equation(layer, weighted, expected):
+    """The output is what the equation says, padded too, and the backward is right."""
+    assert_near("output", layer(six_nodes(weighted)), expected)
+    check_backward(layer, six_nodes(weighted))
+    assert_near("padded", layer(six_nodes(weighted, padded=True)), expected)
 
 
 def randomized(layer, inputs):

@@ -65,10 +65,8 @@ class ChebConv(AffineGraphLayer):
         self.K = K
         self.lambda_max = lambda_max
 
-    def build(self, input_shape):
-        super().build(input_shape)
-        self.kernel = self.add_kernel(self.K, self.features, self.units)
-        self.bias = self.add_bias()
+    def kernel_shape(self):
+        return self.K, self.features, self.units
 
     def convolve(self, graph):
         W, b = self.kernel_and_bias()

@@ -28,7 +28,7 @@ import tensorflow as tf
 from custom_layers.base import check_number, check_positive
 from custom_layers.core.dense import affine
 from custom_layers.gradients import wide, with_backward
-from custom_layers.graph.graph_layer import AffineGraphLayer, add_bias
+from custom_layers.graph.graph_layer import AffineGraphLayer, GraphLayer, add_bias
 from custom_layers.graph.segments import gather, propagate, rows_of, segment_softmax, segment_sum
 from custom_layers.regularization.dropout import dropout, next_seed
 
@@ -118,7 +118,7 @@ class _GATConv(AffineGraphLayer):
         return self.units * (self.heads if self.concat else 1)
 
     def build(self, input_shape):
-        super().build(input_shape)
+        GraphLayer.build(self, input_shape)
         if not self.use_kernel and self.features != self.heads * self.units:
             raise ValueError(
                 f"Without a kernel, nodes must have heads * units features, not {self.features}."

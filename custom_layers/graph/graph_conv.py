@@ -110,11 +110,6 @@ class GraphConv(AffineGraphLayer):
         self.normalize = normalize
         self.add_self_loops = add_self_loops
 
-    def build(self, input_shape):
-        super().build(input_shape)
-        self.kernel = self.add_kernel(self.features, self.units)
-        self.bias = self.add_bias()
-
     def convolve(self, graph):
         x, (W, b) = graph.nodes, self.kernel_and_bias()
         A = adjacency(graph, self.normalize, self.add_self_loops)  # Â

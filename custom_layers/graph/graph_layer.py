@@ -227,6 +227,14 @@ class AffineGraphLayer(GraphLayer):
         self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
         self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
 
+    def kernel_shape(self):
+        return self.features, self.units
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.kernel = self.add_kernel(*self.kernel_shape())
+        self.bias = self.add_bias()
+
     def add_kernel(self, *shape, name="kernel"):
         return self.add_weight(name=name, shape=shape, **self.weight_options("kernel"))
 

@@ -24,7 +24,7 @@ import tensorflow as tf
 from custom_layers.base import check_positive
 from custom_layers.core.dense import affine
 from custom_layers.gradients import wide
-from custom_layers.graph.graph_layer import AffineGraphLayer, as_index, check_range
+from custom_layers.graph.graph_layer import AffineGraphLayer, GraphLayer, as_index, check_range
 from custom_layers.graph.segments import counts, per_row, propagate
 
 
@@ -76,20 +76,18 @@ class RGCNConv(AffineGraphLayer):
         self.num_bases = num_bases
 
     def build(self, input_shape):
-        super().build(input_shape)
+        GraphLayer.build(self, input_shape)
         if len(input_shape) != 3:
             raise ValueError(
                 "RGCNConv is called on [nodes, edges, relations], with relations (E,) or (B, E). "
                 f"Received: input_shape={input_shape}"
             )
-        F, O = self.features, self.units
+        R, F, O = self.num_relations, self.features, self.units
         self.self_kernel = self.add_kernel(F, O, name="self_kernel")
-        self.kernel = self.add_kernel(self.num_bases or self.num_relations, F, O)
+        self.kernel = self.add_kernel(self.num_bases or R, F, O)
         self.coefficients = None
         if self.num_bases is not None:
-            self.coefficients = self.add_kernel(
-                self.num_relations, self.num_bases, name="coefficients"
-            )
+            self.coefficients = self.add_kernel(R, self.num_bases, name="coefficients")
         self.bias = self.add_bias()
 
     def convolve(self, graph):

@@ -99,14 +99,15 @@ class SAGEConv(AffineGraphLayer):
         self.normalize = normalize
 
     def build(self, input_shape):
-        super().build(input_shape)
         if self.aggregate == "max" and len(input_shape) == 3:
             raise ValueError(
                 "SAGEConv with aggregate='max' has no use for edge weights. "
                 f"Received: input_shape={input_shape}"
             )
-        self.kernel = self.add_kernel(2 * self.features, self.units)
-        self.bias = self.add_bias()
+        super().build(input_shape)
+
+    def kernel_shape(self):
+        return 2 * self.features, self.units
 
     def convolve(self, graph):
         x, (W, b) = graph.nodes, self.kernel_and_bias()

@@ -3,17 +3,8 @@
 import numpy as np
 import pytest
 
-from custom_layers.checks import assert_near, check_backward
 from custom_layers.graph.cheb_conv import ChebConv
-from tests.six_nodes import (
-    EDGES,
-    NODES,
-    PADDED_EDGES,
-    PADDED_WEIGHTS,
-    WEIGHTS,
-    propagation,
-    randomized,
-)
+from tests.six_nodes import NODES, WEIGHTS, check_equation, propagation, randomized, six_nodes
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -27,8 +18,7 @@ from tests.six_nodes import (
     ids=str,
 )
 def test_equation_and_backward(arguments, weighted):
-    inputs = [NODES, EDGES, WEIGHTS] if weighted else [NODES, EDGES]
-    layer = randomized(ChebConv(dtype="float64", **arguments), inputs)
+    layer = randomized(ChebConv(dtype="float64", **arguments), six_nodes(weighted))
     matrix = propagation(WEIGHTS if weighted else None, add_self_loops=False)
     laplacian = 2 / layer.lambda_max * (np.eye(6) - matrix) - np.eye(6)
     terms = [np.eye(6), laplacian]
@@ -38,10 +28,7 @@ def test_equation_and_backward(arguments, weighted):
     expected = sum(terms[k] @ NODES @ kernel[k] for k in range(layer.K))
     expected = expected + bias[0] if bias else expected
     expected = np.tanh(expected) if "activation" in arguments else expected
-    assert_near("output", layer(inputs), expected)
-    check_backward(layer, inputs)
-    padded = [NODES, PADDED_EDGES, PADDED_WEIGHTS] if weighted else [NODES, PADDED_EDGES]
-    assert_near("padded", layer(padded), expected)
+    check_equation(layer, weighted, expected)
 
 
 def test_wrong_arguments():
