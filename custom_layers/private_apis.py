@@ -6,6 +6,9 @@ version of Keras or TensorFlow that changes one breaks this file and no other.
 
 import tensorflow as tf
 
+# Within this context a weight is read in that dtype, whatever the layer around it computes in.
+from keras.src.backend import AutocastScope as AutocastScope
+
 # The kernels of LSTM and GRU for GPUs, with Keras's packing of weights and masks, and the question
 # whether the arguments of a layer fit them.
 from keras.src.backend import cudnn_ok as cudnn_ok

@@ -35,7 +35,7 @@ def possible(layer):
 
 
 def loop(layer, sequences, states, mask, training):
-    """(B, T, I), states (B, H), mask (B, T) or None -> y (B, T, H) or (B, H), the last states."""
+    """(B, T, I), states (B, H), mask (B, T) or None -> the last output, all of them, states."""
     cell = layer.cell
     x = tf.cast(sequences, cell.compute_dtype)
     if training and cell.dropout:
@@ -50,5 +50,4 @@ def loop(layer, sequences, states, mask, training):
     run = cudnn_lstm
     if len(states) == 1:
         run, options["reset_after"] = cudnn_gru, cell.reset_after
-    last, y, states = run(x, *states, mask, *map(tf.convert_to_tensor, weights), **options)
-    return y if layer.return_sequences else last, states
+    return run(x, *states, mask, *map(tf.convert_to_tensor, weights), **options)

@@ -19,100 +19,101 @@ and after the loop, over all steps at once, dU = Σ h₋ᵀ dp and db' = Σ dp. 
 the backward of a = x W + b. With reset_after=False, as in the paper, there is no b', and
 
     q = s U_g, s = r ∘ h₋      ds = da_g U_gᵀ        dr = ds ∘ h₋          dU_g = Σ sᵀ da_g
-                               dh₋ = dh ∘ z + ds ∘ r + [dp_z, dp_r] [U_z, U_r]ᵀ
+                               dh₋ = dh ∘ z + ds ∘ r + [dp_z dp_r] [U_z U_r]ᵀ
+
+Where the mask m_t is False, h = h₋, so da = dp = 0 and dh₋ = dh.
 
 Cho et al., Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
 Translation, EMNLP 2014; reset_after=True, the default, is cuDNN's.
 """
 
+import functools
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
-from custom_layers.recurrent.over_time import over_time
 from custom_layers.recurrent.recurrence import (
-    apart,
-    before,
-    blocks,
-    hold,
-    keep,
+    over_time,
+    previous,
     product,
+    product_dbias,
     product_dx,
-    pull_back,
     scan,
-    value,
+    split_before_loop,
+    split_in_loop,
+    vjp,
+    where_mask,
 )
-from custom_layers.recurrent.recurrent_cell import RecurrentCell
-from custom_layers.recurrent.rnn import Recurrent
+from custom_layers.recurrent.rnn import Recurrent, RecurrentCell, of_cell
 
 
-def halves(tensor, drop):
-    """The blocks z, r and the block g of the columns, and of the dropout masks."""
-    units = tensor.shape[-1] // 3
+def split_candidate(columns, drop):
+    """The columns of z and r, and those of g, each with its dropout masks of h."""
+    H = columns.shape[-1] // 3
     drops = (None, None) if drop is None else (drop[:2], drop[2:])
-    return (tensor[..., : 2 * units], drops[0]), (tensor[..., 2 * units :], drops[1])
+    return (columns[..., : 2 * H], drops[0]), (columns[..., 2 * H :], drops[1])
 
 
-def gru_step(a, h, kernel, bias, drop, reset_after, activation, recurrent_activation):
-    """One step: a, 3 of (B, H), h (B, H) -> h, and what is kept: z, r, g, with reset_after p_g."""
-    σ, φ = recurrent_activation, activation
-    a_z, a_r, a_g = a
+def gru_step(states, a, m, U, b, *, drop, reset_after, φ, σ):
+    """One step: h (B, H), a (B, 3H) or its blocks, m (B, 1) or None -> new h; h, [z r g p_g]."""
+    (h_prev,) = states
+    a_z, a_r, a_g = split_in_loop(a, 3)
     if reset_after:
-        p_z, p_r, p_g = tf.split(product(h, kernel, drop, bias), 3, 1)
+        p_z, p_r, p_g = tf.split(product(h_prev, U, drop, b), 3, 1)
     else:
-        gates, candidate = halves(kernel, drop)
-        p_z, p_r = tf.split(product(h, *gates), 2, 1)
-    kept_z, kept_r = keep(σ, a_z + p_z), keep(σ, a_r + p_r)
-    z, r = value(σ, kept_z), value(σ, kept_r)
-    kept_g = keep(φ, a_g + (r * p_g if reset_after else product(r * h, *candidate)))
-    h = z * h + (1 - z) * value(φ, kept_g)
-    return h, tf.concat([kept_z, kept_r, kept_g] + ([p_g] if reset_after else []), 1)
+        U_zr, U_g = split_candidate(U, drop)
+        p_z, p_r = tf.split(product(h_prev, *U_zr), 2, 1)
+    z, r = σ(a_z + p_z), σ(a_r + p_r)
+    g = φ(a_g + (r * p_g if reset_after else product(r * h_prev, *U_g)))
+    h = where_mask(m, z * h_prev + (1 - z) * g, h_prev)
+    return (h,), (h, tf.concat([z, r, g] + ([p_g] if reset_after else []), 1))
 
 
-def gru_forward(a, kernel, h, mask, drop, bias, *, training, **options):
-    """a (T, B, 3H), U (H, 3H), h (B, H), mask (T, B, 1), drop (3, B, H), b' -> h (T, B, H)."""
+def gru_forward(a, U, b, h, m, drop, *, reset_after, φ, σ, **loop):
+    """a (T, B, 3H), U (H, 3H), b' (3H,), h (B, H), mask m (T, B, 1) -> h (T, B, H).
 
-    def step(states, a, mask):
-        h, kept = gru_step(blocks(a, 3), *states, kernel, bias, drop, **options)
-        h = hold(mask, h, states[0])
-        return (h,), (h, kept)
-
-    widths = h.shape[1], (3 + options["reset_after"]) * h.shape[1]
-    _, (hs, kept) = scan(step, (h,), (apart(a, 3), mask), widths, in_place=not training)
-    return hs, (kept, hs, h, kernel, mask, drop)
+    `b'`, `m` and `drop` (3, B, H), the dropout masks of h, may be None.
+    """
+    step = functools.partial(gru_step, U=U, b=b, drop=drop, reset_after=reset_after, φ=φ, σ=σ)
+    gates = tf.TensorSpec((h.shape[0], (3 + reset_after) * h.shape[1]), h.dtype)
+    _, (hs, gates) = scan(step, (h,), (split_before_loop(a, 3), m), (h, gates), **loop)
+    return hs, (gates, hs, h, U, b, m, drop)
 
 
-def gru_backward(dhs, cache, *, reset_after, activation, recurrent_activation):
-    σ, φ = recurrent_activation, activation
-    kept, hs, h_start, kernel, mask, drop = cache
-    count = 3 + reset_after
-    transposed = tf.transpose(kernel)
-    gates, candidate = ((tf.transpose(k), d) for k, d in halves(kernel, drop))
+def gru_backward(dhs, cache, *, reset_after, φ, σ, unroll):
+    """dh (T, B, H) of the outputs -> da (T, B, 3H), the factors of dU, db', dh of the start."""
+    gates, hs, h, U, b, m, drop = cache
+    U_transposed = tf.transpose(U)
+    U_zr, U_g = ((tf.transpose(columns), drop) for columns, drop in split_candidate(U, drop))
 
-    def step(states, dh_t, kept, h, mask):
-        dh = states[0] + dh_t
-        kept_z, kept_r, kept_g, *p_g = blocks(kept, count)
-        z, r, g = value(σ, kept_z), value(σ, kept_r), value(φ, kept_g)
-        da_z = pull_back(σ, kept_z, dh * (h - g))
-        da_g = pull_back(φ, kept_g, dh * (1 - z))
+    def step(states, dh, gates, h_prev, m):
+        dh = dh + states[0]
+        z, r, g, *p_g = split_in_loop(gates, 3 + reset_after)
+        da_z, da_g = vjp(σ, z, dh * (h_prev - g)), vjp(φ, g, dh * (1 - z))
         if reset_after:
-            da_r = pull_back(σ, kept_r, da_g * p_g[0])
-            dh_before = dh * z + product_dx(tf.concat([da_z, da_r, da_g * r], 1), transposed, drop)
+            da_r = vjp(σ, r, da_g * p_g[0])
+            dp = tf.concat([da_z, da_r, da_g * r], 1)
+            dh_prev = dh * z + product_dx(dp, U_transposed, drop)
         else:
-            ds = product_dx(da_g, *candidate)
-            da_r = pull_back(σ, kept_r, ds * h)
-            dh_before = dh * z + ds * r + product_dx(tf.concat([da_z, da_r], 1), *gates)
+            ds = product_dx(da_g, *U_g)
+            da_r = vjp(σ, r, ds * h_prev)
+            dh_prev = dh * z + ds * r + product_dx(tf.concat([da_z, da_r], 1), *U_zr)
         da = tf.concat([da_z, da_r, da_g], 1)
-        return (hold(mask, dh_before, dh),), (hold(mask, da, tf.zeros_like(da)),)
+        return (where_mask(m, dh_prev, dh),), (where_mask(m, da, tf.zeros_like(da)),)
 
-    h_before, start = before(h_start, hs), (tf.zeros_like(h_start),)
-    sequences, width = (dhs, apart(kept, count), h_before, mask), 3 * h_start.shape[1]
-    (dh,), (da,) = scan(step, start, sequences, (width,), reverse=True)
-    r = value(σ, tf.split(kept, count, 2)[1])
-    (da_zr, drop_zr), (da_g, drop_g) = halves(da, drop)
+    h_prev, start = previous(h, hs), tf.zeros_like(h)
+    sequences = dhs, split_before_loop(gates, 3 + reset_after), h_prev, m
+    outputs = (tf.TensorSpec((h.shape[0], U.shape[1]), h.dtype),)
+    (dh,), (da,) = scan(step, (start,), sequences, outputs, reverse=True, unroll=unroll)
+
+    r = tf.split(gates, 3 + reset_after, 2)[1]
+    (da_zr, drop_zr), (da_g, drop_g) = split_candidate(da, drop)
     if not reset_after:
-        return da, [(da_zr, h_before, drop_zr), (da_g, r * h_before, drop_g)], dh, None, None, None
+        return da, [(da_zr, h_prev, drop_zr), (da_g, r * h_prev, drop_g)], None, dh, None, None
     dp = tf.concat([da_zr, da_g * r], 2)
-    return da, [(dp, h_before, drop)], dh, None, None, tf.reduce_sum(dp, (0, 1))
+    db = None if b is None else product_dbias(dp)
+    return da, [(dp, h_prev, drop)], db, dh, None, None
 
 
 gru = over_time(gru_forward, gru_backward)
@@ -122,42 +123,34 @@ gru = over_time(gru_forward, gru_backward)
 class GRUCell(RecurrentCell):
     """One step of a GRU, for `keras.layers.RNN` and `keras.layers.StackedRNNCells`.
 
-    `cell(x, h) -> h, h` with x `(B, I)` and h `(B, units)`. `kernel (I, 3 units)`,
-    `recurrent_kernel (units, 3 units)`, `bias (2, 3 units)`, or `(3 units,)` if not `reset_after`.
+    `cell(x, h) -> h, h` with x `(B, I)` and h `(B, units)`. Weights `kernel (I, 3 units)`,
+    `recurrent_kernel (units, 3 units)` and `bias (2, 3 units)`, or `(3 units,)` if not
+    `reset_after`. Arguments are those of `keras.layers.GRUCell`.
     """
 
     gates = 3
-    loop = staticmethod(gru)
+    loop, step = staticmethod(gru), staticmethod(gru_step)
 
+    # fmt: off
     def __init__(
-        self,
-        units,
-        activation="tanh",
-        recurrent_activation="sigmoid",
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        recurrent_regularizer=None,
-        bias_regularizer=None,
-        kernel_constraint=None,
-        recurrent_constraint=None,
-        bias_constraint=None,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        reset_after=True,
-        seed=None,
-        **kwargs,
+        self, units: int, activation: str | Callable | None = "tanh",
+        recurrent_activation: str | Callable | None = "sigmoid", use_bias: bool = True,
+        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
+        bias_initializer="zeros", kernel_regularizer=None, recurrent_regularizer=None,
+        bias_regularizer=None, kernel_constraint=None, recurrent_constraint=None,
+        bias_constraint=None, dropout: float = 0.0, recurrent_dropout: float = 0.0,
+        reset_after: bool = True, seed: int | None = None, **kwargs,
     ):
-        super().__init__(units, activation, use_bias, dropout, recurrent_dropout, seed, **kwargs)
+        super().__init__(
+            units, activation, use_bias, kernel_initializer, recurrent_initializer,
+            bias_initializer, kernel_regularizer, recurrent_regularizer, bias_regularizer,
+            kernel_constraint, recurrent_constraint, bias_constraint, dropout, recurrent_dropout,
+            seed, **kwargs,
+        )
         self.recurrent_activation = keras.activations.get(recurrent_activation)
         self.reset_after = reset_after
-        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_weight_options(
-            "recurrent", recurrent_initializer, recurrent_regularizer, recurrent_constraint
-        )
-        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.seed_generator = keras.random.SeedGenerator(seed)
+    # fmt: on
 
     def build(self, input_shape):
         columns = (3 * self.units,)
@@ -168,17 +161,14 @@ class GRUCell(RecurrentCell):
         bias = super().input_bias()
         return bias[0] if self.reset_after and bias is not None else bias
 
-    def more_biases(self):
-        known = self.reset_after and self.use_bias
-        return (tf.convert_to_tensor(self.bias)[1] if known else None,)
+    def recurrent_weights(self):
+        known = self.reset_after and self.bias is not None
+        b = tf.convert_to_tensor(self.bias)[1] if known else None
+        return *super().recurrent_weights(), b
 
     def options(self):
-        names = ("reset_after", "activation", "recurrent_activation")
-        return {name: getattr(self, name) for name in names}
-
-    def step(self, a, states, drop):
-        kernel, a = tf.convert_to_tensor(self.recurrent_kernel), tf.split(a, 3, 1)
-        return [gru_step(a, *states, kernel, *self.more_biases(), drop, **self.options())[0]]
+        letters = {"φ": self.activation, "σ": self.recurrent_activation}
+        return {"reset_after": self.reset_after, **letters}
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
@@ -190,57 +180,31 @@ class GRU(Recurrent):
     Arguments are those of `keras.layers.GRU`; `implementation` and `use_cudnn` as with `LSTM`.
     """
 
+    recurrent_activation = of_cell("recurrent_activation")
+    reset_after = of_cell("reset_after")
+
+    # fmt: off
     def __init__(
-        self,
-        units,
-        activation="tanh",
-        recurrent_activation="sigmoid",
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        recurrent_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        recurrent_constraint=None,
-        bias_constraint=None,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        seed=None,
-        return_sequences=False,
-        return_state=False,
-        go_backwards=False,
-        stateful=False,
-        unroll=False,
-        reset_after=True,
-        use_cudnn="auto",
-        **kwargs,
+        self, units: int, activation: str | Callable | None = "tanh",
+        recurrent_activation: str | Callable | None = "sigmoid", use_bias: bool = True,
+        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
+        bias_initializer="zeros", kernel_regularizer=None, recurrent_regularizer=None,
+        bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
+        recurrent_constraint=None, bias_constraint=None, dropout: float = 0.0,
+        recurrent_dropout: float = 0.0, seed: int | None = None, return_sequences: bool = False,
+        return_state: bool = False, go_backwards: bool = False, stateful: bool = False,
+        unroll: bool = False, reset_after: bool = True, use_cudnn: bool | str = "auto", **kwargs,
     ):
         cell = GRUCell(
-            units,
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            reset_after=reset_after,
-            seed=seed,
-            dtype=kwargs.get("dtype"),
-            trainable=kwargs.get("trainable", True),
-            name="gru_cell",
-            implementation=kwargs.pop("implementation", 2),
+            units, activation, recurrent_activation, use_bias, kernel_initializer,
+            recurrent_initializer, bias_initializer, kernel_regularizer, recurrent_regularizer,
+            bias_regularizer, kernel_constraint, recurrent_constraint, bias_constraint, dropout,
+            recurrent_dropout, reset_after, seed,
+            **self.options_of_cell(kwargs, "implementation", name="gru_cell"),
         )
-        loop = (return_sequences, return_state, go_backwards, stateful, unroll)
-        kwargs["activity_regularizer"] = activity_regularizer
-        super().__init__(cell, *loop, use_cudnn=use_cudnn, **kwargs)
+        super().__init__(
+            cell, return_sequences, return_state, go_backwards, stateful, unroll,
+            activity_regularizer=activity_regularizer, **kwargs,
+        )
+        self.set_use_cudnn(use_cudnn)
+    # fmt: on

@@ -11,100 +11,87 @@ With a = x W + b, all steps in one product, for t = 1 .. T (σ: recurrent activa
     h = o ∘ φ(c)               output
 
 Backward through time, t = T .. 1. Into step t come dh, from the output and from step t+1, and dc,
-from step t+1:
+from step t+1, to which the output adds dc += φ'(c) ∘ (dh ∘ o):
 
-    do = dh ∘ φ(c)             dc = dc + φ'(c) ∘ (dh ∘ o)
-    di = dc ∘ g                df = dc ∘ c₋                  dg = dc ∘ i
+    [di df dg do] = [dc dc dc dh] ∘ [g c₋ i φ(c)]
     da = [σ' di, σ' df, φ' dg, σ' do]
     dh₋ = da Uᵀ                dc₋ = dc ∘ f
 
 and after the loop, over all steps at once, dU = Σ h₋ᵀ da. The rest (dW, db, dx) is the backward of
-a = x W + b. Kept are the gates, c and h: σ and tanh have their derivatives in their outputs.
+a = x W + b. Kept are the gates, c and h: activations have their derivatives in their outputs.
+Where the mask m_t is False, h = h₋ and c = c₋, so da = 0, dh₋ = dh and dc₋ = dc.
 
 Hochreiter & Schmidhuber, Long Short-Term Memory, Neural Computation 1997; with the forget gate of
 Gers, Schmidhuber & Cummins, 2000, whose bias starts at 1 (Jozefowicz et al., 2015).
 """
 
+import functools
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
-from custom_layers.recurrent.over_time import over_time
 from custom_layers.recurrent.recurrence import (
-    before,
-    hold,
-    keep,
-    keep_blocks,
+    activate,
+    activate_vjp,
+    over_time,
+    previous,
     product,
     product_dx,
-    pull_back,
-    pull_back_blocks,
     scan,
-    value,
+    step_of,
+    vjp,
+    where_mask,
 )
-from custom_layers.recurrent.recurrent_cell import RecurrentCell
-from custom_layers.recurrent.rnn import Recurrent
+from custom_layers.recurrent.rnn import Recurrent, RecurrentCell, of_cell
 
 
-def gate_values(gates, σ, φ):
-    """The gates i, f, g, o (..., H), from what was kept of them (..., 4H)."""
-    return [value(f, kept) for f, kept in zip((σ, σ, φ, σ), tf.split(gates, 4, -1), strict=True)]
-
-
-def lstm_step(a, h, c, kernel, drop, activation, recurrent_activation):
-    """One step: a (B, 4H), h and c (B, H) -> h, c, and the kept gates (B, 4H)."""
-    σ, φ = recurrent_activation, activation
-    gates, (i, f, g, o) = keep_blocks((σ, σ, φ, σ), a + product(h, kernel, drop))
-    c = f * c + i * g
+def lstm_step(states, a, m, U, *, drop, φ, σ):
+    """One step: h and c (B, H), a (B, 4H), m (B, 1) or None -> new states; h, c, gates (B, 4H)."""
+    h_prev, c_prev = states
+    gates, (i, f, g, o) = activate((σ, σ, φ, σ), a + product(h_prev, U, drop))
+    c = f * c_prev + i * g
     h = o * φ(c)
-    return h, c, gates
+    h, c = where_mask(m, h, h_prev), where_mask(m, c, c_prev)
+    return (h, c), (h, c, gates)
 
 
-def lstm_forward(a, kernel, h, c, mask, drop, *, activation, recurrent_activation, training):
-    """a (T, B, 4H), U (H, 4H), h and c (B, H), mask (T, B, 1), drop (4, B, H) -> h (T, B, H), c_T.
+def lstm_forward(a, U, h, c, m, drop, *, φ, σ, **loop):
+    """a (T, B, 4H), U (H, 4H), h and c (B, H), mask m (T, B, 1) -> h (T, B, H), c_T (B, H).
 
-    `mask` and `drop`, the dropout masks of h, may be None.
+    `m` and `drop` (4, B, H), the dropout masks of h, may be None.
     """
-
-    def step(states, a, mask):
-        h, c, gates = lstm_step(a, *states, kernel, drop, activation, recurrent_activation)
-        h, c = hold(mask, h, states[0]), hold(mask, c, states[1])
-        return (h, c), (h, c, gates)
-
-    widths = (h.shape[1], h.shape[1], 4 * h.shape[1])
-    (_, c_last), (hs, cs, gates) = scan(step, (h, c), (a, mask), widths, in_place=not training)
-    return (hs, c_last), (gates, hs, cs, h, c, kernel, mask, drop)
+    step = functools.partial(lstm_step, U=U, drop=drop, φ=φ, σ=σ)
+    gates = tf.TensorSpec((h.shape[0], U.shape[1]), h.dtype)
+    (_, c_last), (hs, cs, gates) = scan(step, (h, c), (a, m), (h, c, gates), **loop)
+    return (hs, c_last), (gates, hs, cs, h, c, U, m, drop)
 
 
-def lstm_backward(dy, cache, *, activation, recurrent_activation):
-    σ, φ = recurrent_activation, activation
+def lstm_backward(dy, cache, *, φ, σ, unroll):
+    """dh (T, B, H) of the outputs, dc of the last state -> da, the factors of dU, dh, dc."""
     dhs, dc_last = dy
-    gates, hs, cs, h_start, c_start, kernel, mask, drop = cache
-    transposed = tf.transpose(kernel)
-    i, _, g, _ = gate_values(gates, σ, φ)
-    kept_c = keep(φ, cs)
-    # [di, df, dg, do] = [dc, dc, dc, dh] ∘ factors: with these made outside of the loop, XLA on a
-    # CPU needs a fifth less time in it than for the four products, each put into its place.
-    factors = tf.concat([g, before(c_start, cs), i, value(φ, kept_c)], 2)
+    gates, hs, cs, h, c, U, m, drop = cache
+    i, _, g, _ = tf.split(gates, 4, 2)
+    φ_c, U_transposed = φ(cs), tf.transpose(U)
+    # With these factors made outside of the loop, XLA on a CPU needs a fifth less time in it than
+    # for the four products, each put into its place.
+    factors = tf.concat([g, previous(c, cs), i, φ_c], 2)
 
-    def step(states, dh_t, gates, factors, kept_c, mask):
-        dh, dc_next = states
-        dh = dh + dh_t
-        _, f, _, o = gate_values(gates, σ, φ)
-        dc = dc_next + pull_back(φ, kept_c, dh * o)
-        da = pull_back_blocks((σ, σ, φ, σ), gates, tf.concat([dc, dc, dc, dh], 1) * factors)
-        da = hold(mask, da, tf.zeros_like(da))
-        dh_before = hold(mask, product_dx(da, transposed, drop), dh)
-        dc_before = hold(mask, dc * f, dc_next)
-        return (dh_before, dc_before), (da,)
+    def step(states, dh, gates, factors, φ_c, m):
+        dh_next, dc_next = states
+        _, f, _, o = tf.split(gates, 4, 1)
+        dh = dh + dh_next
+        dc = dc_next + vjp(φ, φ_c, dh * o)
+        da = activate_vjp((σ, σ, φ, σ), gates, tf.concat([dc, dc, dc, dh], 1) * factors)
+        da = where_mask(m, da, tf.zeros_like(da))
+        dh_prev = where_mask(m, product_dx(da, U_transposed, drop), dh)
+        dc_prev = where_mask(m, dc * f, dc_next)
+        return (dh_prev, dc_prev), (da,)
 
-    (dh, dc), (da,) = scan(
-        step,
-        (tf.zeros_like(h_start), dc_last),
-        (dhs, gates, factors, kept_c, mask),
-        (gates.shape[-1],),
-        reverse=True,
-    )
-    return da, [(da, before(h_start, hs), drop)], dh, dc, None, None
+    start = tf.zeros_like(h), dc_last
+    sequences, outputs = (dhs, gates, factors, φ_c, m), (step_of(gates),)
+    (dh, dc), (da,) = scan(step, start, sequences, outputs, reverse=True, unroll=unroll)
+    return da, [(da, previous(h, hs), drop)], dh, dc, None, None
 
 
 lstm = over_time(lstm_forward, lstm_backward)
@@ -121,37 +108,28 @@ class LSTMCell(RecurrentCell):
 
     gates = 4
     state_count = 2
-    loop = staticmethod(lstm)
+    loop, step = staticmethod(lstm), staticmethod(lstm_step)
 
+    # fmt: off
     def __init__(
-        self,
-        units,
-        activation="tanh",
-        recurrent_activation="sigmoid",
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal",
-        bias_initializer="zeros",
-        unit_forget_bias=True,
-        kernel_regularizer=None,
-        recurrent_regularizer=None,
-        bias_regularizer=None,
-        kernel_constraint=None,
-        recurrent_constraint=None,
-        bias_constraint=None,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        seed=None,
-        **kwargs,
+        self, units: int, activation: str | Callable | None = "tanh",
+        recurrent_activation: str | Callable | None = "sigmoid", use_bias: bool = True,
+        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
+        bias_initializer="zeros", unit_forget_bias: bool = True, kernel_regularizer=None,
+        recurrent_regularizer=None, bias_regularizer=None, kernel_constraint=None,
+        recurrent_constraint=None, bias_constraint=None, dropout: float = 0.0,
+        recurrent_dropout: float = 0.0, seed: int | None = None, **kwargs,
     ):
-        super().__init__(units, activation, use_bias, dropout, recurrent_dropout, seed, **kwargs)
+        super().__init__(
+            units, activation, use_bias, kernel_initializer, recurrent_initializer,
+            bias_initializer, kernel_regularizer, recurrent_regularizer, bias_regularizer,
+            kernel_constraint, recurrent_constraint, bias_constraint, dropout, recurrent_dropout,
+            seed, **kwargs,
+        )
         self.recurrent_activation = keras.activations.get(recurrent_activation)
         self.unit_forget_bias = unit_forget_bias
-        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_weight_options(
-            "recurrent", recurrent_initializer, recurrent_regularizer, recurrent_constraint
-        )
-        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.seed_generator = keras.random.SeedGenerator(seed)
+    # fmt: on
 
     def build(self, input_shape):
         def forget_bias_one(shape, dtype=None):
@@ -162,14 +140,7 @@ class LSTMCell(RecurrentCell):
         self.add_weights(input_shape[-1], (4 * self.units,), initializer)
 
     def options(self):
-        return {
-            "activation": self.activation,
-            "recurrent_activation": self.recurrent_activation,
-        }
-
-    def step(self, a, states, drop):
-        kernel = tf.convert_to_tensor(self.recurrent_kernel)
-        return list(lstm_step(a, *states, kernel, drop, **self.options())[:2])
+        return {"φ": self.activation, "σ": self.recurrent_activation}
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
@@ -182,57 +153,31 @@ class LSTM(Recurrent):
     on a GPU the loop is cuDNN's where Keras's is (cudnn.py), unless `use_cudnn=False`.
     """
 
+    recurrent_activation = of_cell("recurrent_activation")
+    unit_forget_bias = of_cell("unit_forget_bias")
+
+    # fmt: off
     def __init__(
-        self,
-        units,
-        activation="tanh",
-        recurrent_activation="sigmoid",
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal",
-        bias_initializer="zeros",
-        unit_forget_bias=True,
-        kernel_regularizer=None,
-        recurrent_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        recurrent_constraint=None,
-        bias_constraint=None,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        seed=None,
-        return_sequences=False,
-        return_state=False,
-        go_backwards=False,
-        stateful=False,
-        unroll=False,
-        use_cudnn="auto",
-        **kwargs,
+        self, units: int, activation: str | Callable | None = "tanh",
+        recurrent_activation: str | Callable | None = "sigmoid", use_bias: bool = True,
+        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
+        bias_initializer="zeros", unit_forget_bias: bool = True, kernel_regularizer=None,
+        recurrent_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+        kernel_constraint=None, recurrent_constraint=None, bias_constraint=None,
+        dropout: float = 0.0, recurrent_dropout: float = 0.0, seed: int | None = None,
+        return_sequences: bool = False, return_state: bool = False, go_backwards: bool = False,
+        stateful: bool = False, unroll: bool = False, use_cudnn: bool | str = "auto", **kwargs,
     ):
         cell = LSTMCell(
-            units,
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            unit_forget_bias=unit_forget_bias,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            dtype=kwargs.get("dtype"),
-            trainable=kwargs.get("trainable", True),
-            name="lstm_cell",
-            implementation=kwargs.pop("implementation", 2),
+            units, activation, recurrent_activation, use_bias, kernel_initializer,
+            recurrent_initializer, bias_initializer, unit_forget_bias, kernel_regularizer,
+            recurrent_regularizer, bias_regularizer, kernel_constraint, recurrent_constraint,
+            bias_constraint, dropout, recurrent_dropout, seed,
+            **self.options_of_cell(kwargs, "implementation", name="lstm_cell"),
         )
-        loop = (return_sequences, return_state, go_backwards, stateful, unroll)
-        kwargs["activity_regularizer"] = activity_regularizer
-        super().__init__(cell, *loop, use_cudnn=use_cudnn, **kwargs)
+        super().__init__(
+            cell, return_sequences, return_state, go_backwards, stateful, unroll,
+            activity_regularizer=activity_regularizer, **kwargs,
+        )
+        self.set_use_cudnn(use_cudnn)
+    # fmt: on

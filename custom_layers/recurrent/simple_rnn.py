@@ -10,58 +10,60 @@ Backward through time, t = T .. 1. Into step t comes dh, from the output and fro
     da = φ' dh                 dh₋ = da Uᵀ
 
 and after the loop, over all steps at once, dU = Σ h₋ᵀ da. The rest (dW, db, dx) is the backward of
-a = x W + b.
+a = x W + b. Where the mask m_t is False, h = h₋, so da = 0 and dh₋ = dh.
 
 Elman, Finding Structure in Time, Cognitive Science 1990.
 """
 
+import functools
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
-from custom_layers.recurrent.over_time import over_time
 from custom_layers.recurrent.recurrence import (
-    SLOPES,
-    before,
-    hold,
+    over_time,
+    previous,
     product,
     product_dx,
-    pull_back,
     scan,
+    vjp,
+    where_mask,
 )
-from custom_layers.recurrent.recurrent_cell import RecurrentCell
-from custom_layers.recurrent.rnn import Recurrent
+from custom_layers.recurrent.rnn import Recurrent, RecurrentCell
 
 
-def simple_rnn_forward(a, kernel, h, mask, drop, *, activation, training):
-    """a (T, B, H), U (H, H), h (B, H), mask (T, B, 1), drop (1, B, H) -> h (T, B, H).
+def simple_rnn_step(states, a, m, U, *, drop, φ):
+    """One step: h (B, H), a (B, H), m (B, 1) or None -> the new h, as state and as output."""
+    (h_prev,) = states
+    h = where_mask(m, φ(a + product(h_prev, U, drop)), h_prev)
+    return (h,), (h,)
 
-    `mask` and `drop`, the dropout mask of h, may be None.
+
+def simple_rnn_forward(a, U, h, m, drop, *, φ, **loop):
+    """a (T, B, H), U (H, H), h (B, H), mask m (T, B, 1), drop (1, B, H) -> h (T, B, H).
+
+    `m` and `drop`, the dropout mask of h, may be None.
     """
-    kept = 1 if activation in SLOPES else 2  # h is what the backward needs, or the argument is
-
-    def step(states, a, mask):
-        z = a + product(states[0], kernel, drop)
-        h = hold(mask, activation(z), states[0])
-        return (h,), (h, z)[:kept]
-
-    widths = (h.shape[1],) * kept
-    _, sequences = scan(step, (h,), (a, mask), widths, in_place=not training)
-    return sequences[0], (sequences[0], sequences[-1], h, kernel, mask, drop)
+    step = functools.partial(simple_rnn_step, U=U, drop=drop, φ=φ)
+    _, (hs,) = scan(step, (h,), (a, m), (h,), **loop)
+    return hs, (hs, h, U, m, drop)
 
 
-def simple_rnn_backward(dhs, cache, *, activation):
-    hs, kept, h_start, kernel, mask, drop = cache
-    transposed = tf.transpose(kernel)
+def simple_rnn_backward(dhs, cache, *, φ, unroll):
+    """dh (T, B, H) of the outputs -> da (T, B, H), the factors of dU, and dh of the start."""
+    hs, h, U, m, drop = cache
+    U_transposed = tf.transpose(U)
 
-    def step(states, dh_t, kept, mask):
-        dh = states[0] + dh_t
-        da = pull_back(activation, kept, dh)
-        da = hold(mask, da, tf.zeros_like(da))
-        return (hold(mask, product_dx(da, transposed, drop), dh),), (da,)
+    def step(states, dh, h, m):
+        dh = dh + states[0]
+        da = vjp(φ, h, dh)
+        da = where_mask(m, da, tf.zeros_like(da))
+        return (where_mask(m, product_dx(da, U_transposed, drop), dh),), (da,)
 
-    start, width = (tf.zeros_like(h_start),), hs.shape[-1]
-    (dh,), (da,) = scan(step, start, (dhs, kept, mask), (width,), reverse=True)
-    return da, [(da, before(h_start, hs), drop)], dh, None, None
+    start = tf.zeros_like(h)
+    (dh,), (da,) = scan(step, (start,), (dhs, hs, m), (start,), reverse=True, unroll=unroll)
+    return da, [(da, previous(h, hs), drop)], dh, None, None
 
 
 simple_rnn = over_time(simple_rnn_forward, simple_rnn_backward)
@@ -76,40 +78,29 @@ class SimpleRNNCell(RecurrentCell):
     `keras.layers.SimpleRNNCell`.
     """
 
-    loop = staticmethod(simple_rnn)
+    loop, step = staticmethod(simple_rnn), staticmethod(simple_rnn_step)
 
+    # fmt: off
     def __init__(
-        self,
-        units,
-        activation="tanh",
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        recurrent_regularizer=None,
-        bias_regularizer=None,
-        kernel_constraint=None,
-        recurrent_constraint=None,
-        bias_constraint=None,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        seed=None,
-        **kwargs,
+        self, units: int, activation: str | Callable | None = "tanh", use_bias: bool = True,
+        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
+        bias_initializer="zeros", kernel_regularizer=None, recurrent_regularizer=None,
+        bias_regularizer=None, kernel_constraint=None, recurrent_constraint=None,
+        bias_constraint=None, dropout: float = 0.0, recurrent_dropout: float = 0.0,
+        seed: int | None = None, **kwargs,
     ):
-        super().__init__(units, activation, use_bias, dropout, recurrent_dropout, seed, **kwargs)
-        self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-        self.set_weight_options(
-            "recurrent", recurrent_initializer, recurrent_regularizer, recurrent_constraint
+        seed_generator = keras.random.SeedGenerator(seed)  # as Keras, before the initializers
+        super().__init__(
+            units, activation, use_bias, kernel_initializer, recurrent_initializer,
+            bias_initializer, kernel_regularizer, recurrent_regularizer, bias_regularizer,
+            kernel_constraint, recurrent_constraint, bias_constraint, dropout, recurrent_dropout,
+            seed, **kwargs,
         )
-        self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.seed_generator = seed_generator
+    # fmt: on
 
     def options(self):
-        return {"activation": self.activation}
-
-    def step(self, a, states, drop):
-        kernel = tf.convert_to_tensor(self.recurrent_kernel)
-        return [self.activation(a + product(states[0], kernel, drop))]
+        return {"φ": self.activation}
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
@@ -121,51 +112,25 @@ class SimpleRNN(Recurrent):
     Arguments are those of `keras.layers.SimpleRNN`.
     """
 
+    # fmt: off
     def __init__(
-        self,
-        units,
-        activation="tanh",
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        recurrent_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        recurrent_constraint=None,
-        bias_constraint=None,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        return_sequences=False,
-        return_state=False,
-        go_backwards=False,
-        stateful=False,
-        unroll=False,
-        seed=None,
-        **kwargs,
+        self, units: int, activation: str | Callable | None = "tanh", use_bias: bool = True,
+        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
+        bias_initializer="zeros", kernel_regularizer=None, recurrent_regularizer=None,
+        bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
+        recurrent_constraint=None, bias_constraint=None, dropout: float = 0.0,
+        recurrent_dropout: float = 0.0, return_sequences: bool = False, return_state: bool = False,
+        go_backwards: bool = False, stateful: bool = False, unroll: bool = False,
+        seed: int | None = None, **kwargs,
     ):
         cell = SimpleRNNCell(
-            units,
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            dtype=kwargs.get("dtype"),
-            trainable=kwargs.get("trainable", True),
-            name="simple_rnn_cell",
+            units, activation, use_bias, kernel_initializer, recurrent_initializer,
+            bias_initializer, kernel_regularizer, recurrent_regularizer, bias_regularizer,
+            kernel_constraint, recurrent_constraint, bias_constraint, dropout, recurrent_dropout,
+            seed, **self.options_of_cell(kwargs, name="simple_rnn_cell"),
         )
-        loop = (return_sequences, return_state, go_backwards, stateful, unroll)
-        kwargs["activity_regularizer"] = activity_regularizer
-        super().__init__(cell, *loop, **kwargs)
+        super().__init__(
+            cell, return_sequences, return_state, go_backwards, stateful, unroll,
+            activity_regularizer=activity_regularizer, **kwargs,
+        )
+    # fmt: on

@@ -19,8 +19,7 @@ FILES_IN_A_FOLDER = 24
 FLOORS = {
     **dict.fromkeys(["_version", "base", "gradients", "private_apis"], 0),
     **dict.fromkeys(["convolutional.windows", "convolutional.correlation"], 1),
-    **dict.fromkeys(["recurrent.recurrence", "recurrent.over_time", "recurrent.cudnn"], 1),
-    **dict.fromkeys(["recurrent.recurrent_cell", "recurrent.rnn"], 1),
+    **dict.fromkeys(["recurrent.recurrence", "recurrent.cudnn", "recurrent.rnn"], 1),
     **dict.fromkeys(["normalization.channels"], 1),
     **dict.fromkeys(["graph.segments", "graph.graph_layer"], 1),
     **dict.fromkeys(["checks", "convert", "graphs", "graph.preparation"], 3),

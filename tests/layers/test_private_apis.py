@@ -100,3 +100,13 @@ def test_cudnn():
         assert list(inspect.signature(function).parameters)[: len(names.split())] == names.split()
     assert "reset_after" in inspect.signature(private_apis.cudnn_gru).parameters
     assert "reset_after" in inspect.signature(private_apis.cudnn_ok).parameters
+
+
+def test_autocast_scope():
+    layer = keras.layers.Dense(1, dtype="mixed_bfloat16")
+    layer.build((None, 1))
+    assert layer.kernel.value.dtype == tf.float32
+    with private_apis.AutocastScope("bfloat16"):
+        assert layer.kernel.value.dtype == tf.bfloat16
+        with private_apis.AutocastScope("float32"):
+            assert layer.kernel.value.dtype == tf.float32
