@@ -2,7 +2,7 @@
 
 import functools
 
-from scripts.recipes.recipe import Data, Recipe, lazy
+from scripts.recipes.recipe import Data, Recipe, lazy, of_task
 
 
 def nodes(name, **options):
@@ -31,10 +31,8 @@ node_classification = functools.partial(
     rival="label propagation",
     loss=None,
     metrics=(),
-    objective=lazy("scripts.tasks.graph_figures", "objective"),
     figure="accuracy",
-    baseline=lazy("scripts.tasks.graph_figures", "label_propagation"),
-    pictures=lazy("scripts.tasks.graph_figures", "node_pictures"),
+    **of_task("nodes", "objective", "pictures", baseline="label_propagation"),
     divisible=False,
     decay=False,
     epochs=200,
@@ -79,8 +77,7 @@ graph_classification = functools.partial(
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
     figure="accuracy",
-    baseline=lazy("scripts.tasks.baselines", "commonest_class"),
-    pictures=lazy("scripts.tasks.graph_figures", "graph_pictures"),
+    **of_task("classes", "pictures", baseline="commonest_class"),
     divisible=False,
     epochs=60,
     batch_size=32,
@@ -104,7 +101,7 @@ GRAPH_RECIPES = {
         data=nodes("karate_club"),
         model=node_classifier("GraphConv"),
         shows=("GraphConv",),
-        baseline=lazy("scripts.tasks.graph_figures", "commonest_class"),
+        **of_task("nodes", baseline="commonest_class"),
         rival="commonest class",
         short=100,
     ),
@@ -113,7 +110,7 @@ GRAPH_RECIPES = {
         data=nodes("influencers"),
         model=node_classifier("SAGEConv", units=32),
         shows=("SAGEConv",),
-        baseline=lazy("scripts.tasks.graph_figures", "most_followed"),
+        **of_task("nodes", baseline="most_followed"),
         rival="most followers",
         dropout=0.0,
         short=100,
@@ -210,12 +207,9 @@ GRAPH_RECIPES = {
         model=graph_classifier(units=(256,) * 5, categorical=len(ATOMS), tasks=True),
         loss=None,
         metrics=(),
-        objective=lambda data: {"loss": "binary_crossentropy"},
-        measure=lazy("scripts.tasks.graph_figures", "average_precision"),
         figure="average_precision",
-        baseline=lazy("scripts.tasks.graph_figures", "share_of_yes"),
         rival="guessing",
-        pictures=lazy("scripts.tasks.graph_figures", "task_pictures"),
+        **of_task("questions", "objective", "measure", "baseline", "pictures"),
         epochs=50,
         batch_size=256,
         learning_rate=1e-3,
@@ -229,11 +223,8 @@ GRAPH_RECIPES = {
         model=recommender(),
         loss=None,
         metrics=(),
-        objective=lazy("scripts.tasks.recommendations", "objective"),
         figure="recall_20",
-        measure=lazy("scripts.tasks.recommendations", "measure"),
-        baseline=lazy("scripts.tasks.recommendations", "baseline"),
-        pictures=lazy("scripts.tasks.recommendations", "pictures"),
+        **of_task("recommendations", "objective", "measure", "baseline", "pictures"),
         divisible=False,
         epochs=40,
         batch_size=2048,

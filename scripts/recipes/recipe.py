@@ -21,6 +21,24 @@ def lazy(module, name, *arguments, **options):
     return call
 
 
+def of_task(module, *names, **others):
+    """Fields of a recipe: these functions of `scripts.tasks.module`; others have another name."""
+    functions = {**{name: name for name in names}, **others}
+    return {field: lazy(f"scripts.tasks.{module}", name) for field, name in functions.items()}
+
+
+def with_shape(name, **fixed):
+    """The function `name` of `models.name`, given the shape of the data."""
+    make = lazy(f"models.{name}", name, **fixed)
+    return lambda data, **options: make(data.shape, **options)
+
+
+def with_classes(name, **fixed):
+    """The function `name` of `models.name`, given the shape and the classes of the data."""
+    make = lazy(f"models.{name}", name, **fixed)
+    return lambda data, **options: make(data.shape, len(data.classes), **options)
+
+
 @dataclasses.dataclass(frozen=True)
 class Data:
     """The data set of a recipe, and the others that its pipeline and its model take as well.

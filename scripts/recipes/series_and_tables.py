@@ -2,8 +2,7 @@
 
 import functools
 
-from scripts.recipes.image_recipes import confusion, with_classes
-from scripts.recipes.recipe import Data, Recipe, lazy
+from scripts.recipes.recipe import Data, Recipe, lazy, of_task, with_classes
 
 series = functools.partial(
     Data,
@@ -28,9 +27,7 @@ forecast = functools.partial(
     metrics=("mae",),
     figure="mae",
     better="min",
-    measure=lazy("scripts.tasks.forecasts", "measure"),
-    baseline=lazy("scripts.tasks.forecasts", "baseline"),
-    pictures=lazy("scripts.tasks.forecasts", "pictures"),
+    **of_task("forecasts", "measure", "baseline", "pictures"),
     dropout=0.0,
     l2=0.0,
 )
@@ -58,14 +55,6 @@ def sequence_classifier(**fixed):
     return lambda data, **options: make(data.shape, len(data.classes), rate=data.rate, **options)
 
 
-def confusion_and_signals(model, data):
-    from scripts.tasks.sequence_plots import signals
-
-    return {**confusion(model, data), "signals.png": signals(data)}
-
-
-commonest_class = lazy("scripts.tasks.baselines", "commonest_class")
-
 signal_classification = functools.partial(
     Recipe,
     task="classes of sounds and signals",
@@ -74,8 +63,7 @@ signal_classification = functools.partial(
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
     figure="accuracy",
-    baseline=commonest_class,
-    pictures=confusion_and_signals,
+    **of_task("classes", baseline="commonest_class", pictures="pictures_of_signals"),
 )
 
 
@@ -104,8 +92,7 @@ table_classification = functools.partial(
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
     figure="accuracy",
-    baseline=commonest_class,
-    pictures=confusion,
+    **of_task("classes", "pictures", baseline="commonest_class"),
     model=mlp(32, 32),
     epochs=60,
     batch_size=16,

@@ -1,10 +1,8 @@
 """The recipes of texts: classes, language models, translation."""
 
 import functools
-import json
 
-from scripts.recipes.image_recipes import confusion
-from scripts.recipes.recipe import Data, Recipe, lazy
+from scripts.recipes.recipe import Data, Recipe, lazy, of_task
 
 texts = functools.partial(
     Data,
@@ -25,17 +23,6 @@ def text_model(name, **fixed):
     return lambda data, **options: make(data.vectorizer, len(data.classes), **options)
 
 
-def naive_bayes(data):
-    from scripts.tasks.sequence_baselines import naive_bayes
-
-    return "naive Bayes", naive_bayes(data.train, data.test)
-
-
-def also_naive_bayes(model, data):
-    """A hard rival where texts are few, told beside the baseline of recipes that it may beat."""
-    return {"accuracy_naive_bayes": naive_bayes(data)[1]}
-
-
 text_classification = functools.partial(
     Recipe,
     task="classes of texts",
@@ -43,9 +30,7 @@ text_classification = functools.partial(
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
     figure="accuracy",
-    measure=also_naive_bayes,
-    baseline=lazy("scripts.tasks.baselines", "commonest_class"),
-    pictures=confusion,
+    **of_task("classes", "pictures", measure="also_naive_bayes", baseline="commonest_class"),
     files=lambda data: {"vocabulary.txt": "\n".join(data.vectorizer.get_vocabulary()) + "\n"},
     epochs=10,
     batch_size=32,
@@ -56,7 +41,7 @@ text_convnet = functools.partial(
     text_classification,
     model=text_model("text_convnet"),
     shows=("Embedding", "Conv1D", "GlobalMaxPooling1D"),
-    baseline=naive_bayes,
+    **of_task("classes", baseline="naive_bayes"),
     rival="naive Bayes",
 )
 
@@ -71,18 +56,6 @@ def language(cell, *units):
     return lambda data, **options: make(len(data.characters) + 1, **options)
 
 
-def unigram(data):
-    from scripts.tasks.sequence_baselines import unigram
-
-    return "unigram", unigram(data.train, data.test, len(data.characters) + 1)
-
-
-def surprise(model, data):
-    from scripts.tasks.sequence_plots import surprise
-
-    return {"surprise.png": surprise(model, data)}
-
-
 language_modeling = functools.partial(
     Recipe,
     task="the next character",
@@ -91,9 +64,7 @@ language_modeling = functools.partial(
     metrics=("sparse_categorical_crossentropy",),  # nats a character, without penalties
     figure="sparse_categorical_crossentropy",
     better="min",
-    baseline=unigram,
-    pictures=surprise,
-    files=lambda data: {"vocabulary.json": json.dumps(list(data.characters)) + "\n"},
+    **of_task("language", "baseline", "pictures", "files"),
     learning_rate=4e-3,
     dropout=0.2,
     l2=0.0,
@@ -116,11 +87,6 @@ def seq2seq(**fixed):
     return lambda data, **options: make(len(data.source), len(data.target) + 2, **options)
 
 
-def vocabularies(data):
-    content = {key: getattr(data, key) for key in ("source", "target", "symbols", "length")}
-    return {"vocabulary.json": json.dumps(content) + "\n"}
-
-
 def translation(figure, **fixed):
     return Recipe(
         task="translation",
@@ -129,10 +95,8 @@ def translation(figure, **fixed):
         loss="sparse_categorical_crossentropy",
         metrics=("accuracy",),
         figure=figure,
-        measure=lazy("scripts.translate", "measure"),
-        baseline=lazy("scripts.translate", "baseline", figure),
-        pictures=lazy("scripts.translate", "pictures"),
-        files=vocabularies,
+        baseline=lazy("scripts.tasks.translation", "baseline", figure),
+        **of_task("translation", "measure", "pictures", "files"),
         dropout=0.1,
         l2=0.0,
         **fixed,

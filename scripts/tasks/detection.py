@@ -10,9 +10,10 @@ Everingham et al., The PASCAL visual object classes challenge, IJCV 2010.
 
 import keras
 import numpy as np
+from matplotlib.patches import Rectangle
 
 from models.detector import detections
-from scripts.tasks import image_plots
+from scripts.tasks import plots
 
 
 def overlaps(boxes, others):
@@ -127,6 +128,26 @@ def baseline(data):
     return "the same boxes in every image", mean_average_precision(truth, [guess] * len(truth))
 
 
-def pictures(model, data):
-    images, _ = image_plots.first(data.test)
-    return {"boxes.png": image_plots.boxes(data, images, detect(model, images))}
+def pictures(model, data, score=0.3):
+    """True boxes dashed, found ones in full with class and probability, from `score` on."""
+    images, _ = plots.first(data.test)
+    picture, axes = plots.grid(2, len(images) // 2, side=2.4)
+    size = np.tile(data.shape[:2], 2)
+
+    def draw(axes, box, **style):
+        top, left, bottom, right = box * size - 0.5
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **style))
+        return left, top
+
+    truths, detected = data.truth["test"][: len(images)], detect(model, images)
+    for one, image, truth, found in zip(axes.flat, images, truths, detected, strict=True):
+        plots.show(one, image)
+        for box in truth[0]:
+            draw(one, box, color="tab:green", ls="--", lw=2)
+        for box, label, probability in zip(*found, strict=True):
+            if probability >= score:
+                left, top = draw(one, box, color="tab:red")
+                text = f"{data.classes[label]} {probability:.0%}"
+                one.text(left, top, text, color="yellow", size=7, va="bottom", clip_on=True)
+    picture.suptitle(f"{data.name}, test: true (dashed) and found, from {score:.0%} on")
+    return {"boxes.png": picture}

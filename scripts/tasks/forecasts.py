@@ -1,9 +1,18 @@
-"""What is measured on a forecast: its error beside those of two forecasts that learn nothing."""
+"""forecasts: the next values of a series, beside two forecasts that learn nothing."""
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from scripts.tasks import sequence_plots
-from scripts.tasks.sequence_baselines import naive_forecast, seasonal_forecast
+
+def naive_forecast(values, begins, horizon):
+    """The last known value, for all of the `horizon`."""
+    return np.repeat(values[begins - 1][:, None], horizon, axis=1)
+
+
+def seasonal_forecast(values, begins, horizon, season):
+    """The values of one season ago, or of as many seasons as it takes to be known."""
+    ahead = np.arange(horizon)
+    return values[begins[:, None] + ahead - season * (ahead // season + 1)]
 
 
 def rivals(data):
@@ -29,6 +38,24 @@ def measure(model, data):
     return {f"{name}_mae".replace(" ", "_"): error for name, error in errors(data).items()}
 
 
-def pictures(model, data):
+def pictures(model, data, shown=250):
+    """Forecasts beside the truth, and the mean absolute error by how far they look ahead."""
     ours = model.predict(data.test, verbose=0)
-    return {"forecast.png": sequence_plots.forecast(data, ours, *rivals(data).values())}
+    ahead = np.arange(data.horizon)
+    truth = data.values[data.begins[:, None] + ahead]
+    picture = Figure(figsize=(14, 7), layout="constrained")
+    picture.suptitle(f"{data.name}, test")
+    top, bottom = picture.subplots(2, 1)
+    begins = data.begins[:shown]
+    top.plot(begins, data.values[begins], color="black", lw=1, label="truth")
+    for step, color in ((0, "tab:green"), (data.horizon - 1, "tab:red")):
+        name = f"ours, {step + 1} ahead"
+        top.plot(begins + step, ours[:shown, step], color=color, lw=1, label=name)
+    top.set(xlabel="time", ylabel="value")
+    for name, values in {"ours": ours, **rivals(data)}.items():
+        bottom.plot(ahead + 1, np.abs(values - truth).mean(0), "o-", ms=3, label=name)
+    bottom.set(xlabel="steps ahead", ylabel="mean absolute error", ylim=(0, None))
+    for axes, place in ((top, "upper right"), (bottom, "best")):
+        axes.grid(alpha=0.3)
+        axes.legend(loc=place)
+    return {"forecast.png": picture}

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from models.convnet import convnet
-from scripts.tasks import image_plots
+from scripts.tasks import plots
 
 MOST = 2000  # images that are compared; the distance falls with their number
 
@@ -102,7 +102,7 @@ def callbacks(data, folder):
         figures = measure(callback.model, data, "validation")
         logs.update({f"val_{name}": value for name, value in figures.items()})
         samples = invent(callback.model, 60)
-        picture = image_plots.invented(samples, f"{data.name}: after epoch {epoch + 1}")
+        picture = plots.invented(samples, f"{data.name}: after epoch {epoch + 1}")
         picture.savefig(folder / "samples" / f"epoch_{epoch + 1:03}.png", dpi=80)
 
     callback = keras.callbacks.LambdaCallback(on_epoch_end=log)
@@ -130,4 +130,4 @@ def baseline(data):
 
 
 def pictures(model, data):
-    return {"samples.png": image_plots.invented(invent(model, 60), f"{data.name}: invented")}
+    return {"samples.png": plots.invented(invent(model, 60), f"{data.name}: invented")}

@@ -1,4 +1,4 @@
-"""Pictures of a run, as matplotlib figures; nothing is shown on a screen."""
+"""plots: the figures that several tasks draw, with matplotlib; nothing is shown on a screen."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -35,12 +35,6 @@ def curves(history, best, figure, title, baseline=None):
         axes.legend()
     picture.axes[0].set_yscale("log")
     return picture
-
-
-def predictions(model, data):
-    """Labels and predicted classes of all examples of a pipeline."""
-    labels = np.concatenate([labels for _, labels in data.as_numpy_iterator()])
-    return labels, model.predict(data, verbose=0).argmax(-1)
 
 
 def confusion(labels, predicted, classes, name):
@@ -81,4 +75,42 @@ def confusion(labels, predicted, classes, name):
         for text in axes.get_xticklabels():
             text.set(rotation=angle, ha="right", va="center", rotation_mode="anchor")
     picture.colorbar(image, label="share of the true class")
+    return picture
+
+
+def grid(rows, columns, side=1.3):
+    """A figure with rows x columns axes without ticks."""
+    picture = Figure(figsize=(side * columns + 0.6, side * rows + 0.5), layout="constrained")
+    axes = picture.subplots(rows, columns, squeeze=False)
+    for one in axes.flat:
+        one.set(xticks=[], yticks=[])
+    return picture, axes
+
+
+def show(axes, image):
+    """An image with values from 0 to 1; gray if it has one channel."""
+    axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
+
+
+def first(data, count=8):
+    """The first images of a pipeline, and what comes with them (the first tensor of it)."""
+    images, answers = [], []
+    for x, y, *_ in data.as_numpy_iterator():
+        images.extend(x)
+        answers.extend(y if isinstance(y, np.ndarray) else [None] * len(x))
+        if len(images) >= count:
+            break
+    return np.array(images[:count]), answers[:count]
+
+
+def invented(images, title, columns=12):
+    """Invented images, as one mosaic; their number is a multiple of `columns`."""
+    images = np.pad(images, [(0, 0), (0, 1), (0, 1), (0, 0)], constant_values=1)  # white lines
+    count, height, width, channels = images.shape
+    rows = images.reshape(-1, columns, height, width, channels).swapaxes(1, 2)
+    mosaic = rows.reshape(-1, columns * width, channels)
+    picture, axes = grid(1, 1, side=1)
+    picture.set_size_inches(0.7 * columns, 0.7 * count / columns + 0.4)
+    show(axes[0, 0], mosaic)
+    axes[0, 0].set_title(title)
     return picture

@@ -1,8 +1,9 @@
-"""What recommenders are measured by: recall and NDCG of the first 20, beside the most popular."""
+"""recommendations: recall and NDCG of the first 20 items, beside the most popular ones."""
 
 import keras
 import numpy as np
 from matplotlib.figure import Figure
+from sklearn.metrics import ndcg_score
 
 LENGTH = 20
 
@@ -41,11 +42,11 @@ def rank_figures(found, liked):
         liked: (users, items), whether.
     """
     hits = np.take_along_axis(liked, found, 1)
-    most = np.minimum(liked.sum(1), found.shape[1])
-    gains = 1 / np.log2(np.arange(found.shape[1]) + 2)
-    recall = hits.sum(1) / most
-    ndcg = hits @ gains / np.cumsum(gains)[most - 1]
-    return {f"recall_{LENGTH}": float(recall.mean()), f"ndcg_{LENGTH}": float(ndcg.mean())}
+    recall = hits.sum(1) / np.minimum(liked.sum(1), found.shape[1])
+    order = np.zeros(liked.shape)  # scores that rank the items as found
+    np.put_along_axis(order, found, np.arange(found.shape[1], 0, -1.0), 1)
+    ndcg = ndcg_score(liked, order, k=found.shape[1], ignore_ties=True)
+    return {f"recall_{LENGTH}": float(recall.mean()), f"ndcg_{LENGTH}": float(ndcg)}
 
 
 def testers(data):

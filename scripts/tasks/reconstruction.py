@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from scripts.data.images import load_images
-from scripts.tasks import image_plots
+from scripts.tasks import plots
 
 
 def load(name, **options):
@@ -26,7 +26,17 @@ def baseline(data):
 
 
 def pictures(model, data):
-    return {"reconstructions.png": image_plots.reconstructions(model, data)}
+    """Images and what an autoencoder makes of them."""
+    images, _ = plots.first(data.test, 12)
+    again = model.predict(images, verbose=0)
+    picture, axes = plots.grid(2, len(images), side=0.9)
+    for column, pair in enumerate(zip(images, again, strict=True)):
+        for row, image in enumerate(pair):
+            plots.show(axes[row, column], image)
+    axes[0, 0].set_ylabel("image")
+    axes[1, 0].set_ylabel("again")
+    picture.suptitle(f"{data.name}, test")
+    return {"reconstructions.png": picture}
 
 
 def pictures_and_samples(model, data):
@@ -34,5 +44,5 @@ def pictures_and_samples(model, data):
     decoder = model.get_layer("decoder")
     codes = np.random.RandomState(0).standard_normal((60, decoder.input_shape[-1]))
     samples = decoder.predict(codes.astype("float32"), verbose=0)
-    samples = image_plots.invented(samples, f"{data.name}: invented")
+    samples = plots.invented(samples, f"{data.name}: invented")
     return {**pictures(model, data), "samples.png": samples}

@@ -7,7 +7,7 @@ prediction give to the class, the share that both do.
 import keras
 import numpy as np
 
-from scripts.tasks import image_plots
+from scripts.tasks import plots
 
 
 def objective(data):
@@ -25,4 +25,16 @@ def baseline(data):
 
 
 def pictures(model, data):
-    return {"masks.png": image_plots.masks(model, data)}
+    """Images, the true class of each pixel, and the predicted one."""
+    images, truth = plots.first(data.test)
+    predicted = model.predict(images, verbose=0).argmax(-1)
+    picture, axes = plots.grid(3, len(images))
+    colors = {"cmap": "tab20", "vmin": 0, "vmax": 19, "interpolation": "nearest"}
+    for column, (image, true, guess) in enumerate(zip(images, truth, predicted, strict=True)):
+        plots.show(axes[0, column], image)
+        axes[1, column].implots.show(true, **colors)
+        axes[2, column].implots.show(guess, **colors)
+    for row, name in enumerate(("image", "truth", "predicted")):
+        axes[row, 0].set_ylabel(name)
+    picture.suptitle(f"{data.name}, test")
+    return {"masks.png": picture}

@@ -19,7 +19,6 @@ from scripts.data.builders.digits.digits_dataset_builder import split
 from scripts.data.builders.digits_canvas import digits_canvas_dataset_builder as canvas
 from scripts.data.builders.moving_digits import moving_digits_dataset_builder as moving
 from scripts.recipes import RECIPES
-from scripts.tasks import baselines, detection, generation, reconstruction, segmentation
 
 IMAGES, SMALL = (3, 8, 8, 1), {"filters": (4, 8), "l1": 1e-4, "l2": 1e-3}
 MODELS = {  # each made small, and what it is called with
@@ -195,40 +194,6 @@ def test_detections_suppress_what_overlaps_in_one_class():
     assert_near("box", found["boxes"][0, 0], np.float32([0, 0, 1, 1]), 1e-6)
 
 
-def test_overlaps():
-    a = np.array([[0, 0, 2, 2.0], [0, 0, 1, 1]])
-    b = np.array([[0, 0, 2, 2.0], [1, 1, 3, 3], [5, 5, 6, 6]])
-    assert_near("overlaps", detection.overlaps(a, b), [[1, 1 / 7, 0], [1 / 4, 0, 0]])
-    assert detection.overlaps(a[:0], b).shape == (0, 3)
-
-
-def test_average_precision_by_hand():
-    # precision 1, 1/2, 2/3, 2/4, 3/5 at recall 1/4, 1/4, 2/4, 2/4, 3/4
-    area = 1 / 4 * 1 + 1 / 4 * 2 / 3 + 1 / 4 * 3 / 5
-    hits = np.array([True, False, True, False, True])
-    assert_near("area", detection.average_precision(hits, 4), area)
-    assert detection.average_precision(np.array([], bool), 4) == 0
-
-
-def test_mean_average_precision():
-    box, far = np.array([[0, 0, 0.5, 0.5]]), np.array([[0.5, 0.5, 1, 1]])
-    truth = [(np.concatenate([box, far]), np.array([0, 1])), (box, np.array([0]))]
-
-    def found(boxes, labels, scores):
-        return np.reshape(boxes, (-1, 4)), np.array(labels, int), np.array(scores)
-
-    nothing = found([], [], [])
-    assert detection.mean_average_precision(truth, [nothing, nothing]) == 0
-    all_right = [found([box, far], [0, 1], [0.3, 0.9]), found([box], [0], [0.2])]
-    assert detection.mean_average_precision(truth, all_right) == 1
-    # One box found twice: the second is a miss, which comes before the hit in the other image.
-    twice = [found([box, box, far], [0, 0, 1], [0.9, 0.8, 0.9]), found([box], [0], [0.2])]
-    assert_near("twice", detection.mean_average_precision(truth, twice), (5 / 6 + 1) / 2)
-    # Class 2 does not occur: it has no precision. The wrong class and the wrong place miss.
-    wrong = [found([box, box], [2, 1], [0.9, 0.8]), found([far], [0], [0.9])]
-    assert detection.mean_average_precision(truth, wrong) == 0
-
-
 # Autoencoders and GANs
 
 
@@ -269,24 +234,6 @@ def test_gan_losses_are_the_stated_ones():
     assert_near("generator", float(inventing), np.log1p(np.exp(-fake)).mean(), 1e-5)
     expected = np.log1p(np.exp(-real)).mean() + np.log1p(np.exp(fake)).mean()
     assert_near("discriminator", float(judging), expected, 1e-5)
-
-
-def test_frechet_distance_of_normal_distributions():
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((500, 3))
-    assert_near("same", generation.frechet_distance(x, x), 0.0, 1e-8)
-    assert_near("moved", generation.frechet_distance(x, x + [1, 2, 0]), 5.0, 1e-8)
-    spread = x.std(0, ddof=1)  # deviations s and 3 s differ by 2 s
-    wide = x.mean(0) + 3 * (x - x.mean(0))
-    assert_near("wider", generation.frechet_distance(x, wide), np.sum(4 * spread**2), 1e-8)
-
-
-def test_neighbor_accuracy():
-    rng = np.random.default_rng(0)
-    x, y = rng.random((2, 200, 4, 4, 1))
-    assert 0.4 < generation.neighbor_accuracy(x, y) < 0.6
-    assert generation.neighbor_accuracy(x, y + 5) == 1
-    assert generation.neighbor_accuracy(x, x + 1e-9) == 0  # copies
 
 
 # Data
@@ -391,32 +338,6 @@ def test_wrong_kind_of_data_is_one_line(recipe, data_dir):
 
 
 # Baselines
-
-
-class Parts:
-    """Data that a baseline looks at."""
-
-    def __init__(self, train, test, classes=()):
-        self.train, self.test = (
-            tf.data.Dataset.from_tensor_slices(x).batch(3) for x in (train, test)
-        )
-        self.classes = classes
-
-
-def test_baselines_by_hand():
-    x = np.zeros((4, 1), "float32")
-    data = Parts((x, [1, 1, 0, 2]), (x, [1, 0, 0, 0]), "abc")
-    assert baselines.commonest_class(data) == ("commonest class", 0.25)
-    masks = np.array([[[0, 0], [0, 1]], [[0, 0], [2, 2]]])
-    data = Parts((x[:2], masks), (x[:2], masks), "abcd")
-    name, figure = segmentation.baseline(data)
-    assert (name, figure) == ("all background", 5 / 8 / 3)  # class 3 does not occur
-    overlap = keras.metrics.MeanIoU(4, sparse_y_pred=False)
-    overlap(masks, np.broadcast_to([1.0, 0, 0, 0], (2, 2, 2, 4)))
-    assert_near("Keras's metric of the same", float(overlap.result()), figure, 1e-6)
-    images = np.float32([[0], [1], [2]])[..., None, None]
-    data = Parts((images, images), (images[:1], images[:1]))
-    assert reconstruction.baseline(data) == ("the mean image", 1.0)
 
 
 # Recipes

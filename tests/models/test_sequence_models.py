@@ -317,25 +317,6 @@ def test_loss_of_translation_leaves_padding_out():
     )
 
 
-def test_bleu():
-    from scripts.tasks.bleu import bleu
-
-    the = ["the", "the", "the", "the", "the", "the", "the"]
-    cat = ["the", "cat", "is", "on", "the", "mat"]
-    assert bleu([cat], [cat]) == 1
-    assert bleu([the], [["a", "dog"]]) == 0
-    assert bleu([[]], [cat]) == 0
-    assert_near("clipped", bleu([the], [cat], n=1), 2 / 7, 1e-12)  # the paper's example 2
-    # 5 of 6 words, 3 of 5, 1 of 4, 0 of 3: without smoothing one zero makes all zero
-    other = ["the", "cat", "was", "on", "the", "mat"]
-    assert bleu([other], [cat]) == 0
-    assert_near("three", bleu([other], [cat], n=3), (5 / 6 * 3 / 5 * 1 / 4) ** (1 / 3), 1e-12)
-    assert_near("short", bleu([cat[:4]], [cat]), math.exp(1 - 6 / 4), 1e-12)
-    assert bleu([cat + cat], [cat + cat]) == 1
-    # lengths count over the corpus: one short and one long make up for each other
-    assert_near("corpus", bleu([cat[:5], cat], [cat, cat[:5]], n=1), 10 / 11, 1e-12)
-
-
 # --- forecasts
 
 

@@ -32,7 +32,7 @@ from scripts.data.likes import divide
 from scripts.recipes import RECIPES
 from scripts.settings import Settings
 from scripts.studies import folds
-from scripts.tasks import graph_figures, recommendations
+from scripts.tasks.nodes import accuracy, most_followed, objective
 from scripts.training.command_line import InputError
 from scripts.training.fit import build
 
@@ -240,15 +240,13 @@ def test_karate_club_is_that_of_networkx(load):
 def test_the_loss_is_the_mean_of_those_who_count(load):
     data = load("karate_club")
     model = node_classifier(data.features, 2, units=4, l2=0.0)
-    model.compile(**graph_figures.objective(data))
+    model.compile(**objective(data))
     figures = model.evaluate(data.test, verbose=0, return_dict=True)
     probabilities = model.predict_on_batch([data.ids, data.weights, data.edges])
     test = data.of("test")
     loss = -np.log(probabilities[test, data.labels[test]]).mean()
     assert figures["loss"] == pytest.approx(loss, rel=1e-5)
-    assert figures["accuracy"] == pytest.approx(
-        graph_figures.accuracy(data, probabilities.argmax(1)), rel=1e-6
-    )
+    assert figures["accuracy"] == pytest.approx(accuracy(data, probabilities.argmax(1)), rel=1e-6)
 
 
 def test_sampled_neighborhoods_that_keep_all_are_the_whole(load):
@@ -292,7 +290,7 @@ def test_pagerank_is_that_of_networkx():
 def test_influencers(load):
     data = load("influencers")
     assert np.bincount(data.labels).tolist() == [1600, 400]
-    name, figure = graph_figures.most_followed(data)
+    name, figure = most_followed(data)
     assert name == "most followers"
     assert 0.8 < figure < 0.9
 
@@ -353,28 +351,6 @@ def test_graphs_with_questions(monkeypatch):
     assert loss == pytest.approx(-(np.log(p[0]) + np.log(1 - p[2])) / 3, rel=1e-4)
 
 
-def test_average_precision_by_task():
-    truth = np.array([[1, 0, 1], [0, 1, 1], [1, 0, 1], [0, 0, 1]])
-    weights = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1], [1, 1, 1]])
-    guesses = np.array([[0.9, 0.5, 0.5], [0.8, 0.5, 0.5], [0.7, 0.5, 0.5], [0.1, 0.5, 0.5]])
-    figures = graph_figures.by_task(truth, weights, guesses)
-    assert figures[0] == pytest.approx((1 + 2 / 3) / 2)
-    assert np.isnan(figures[1:]).all()  # one kind of answer only
-
-
-def test_label_propagation():
-    """0 - 1 - 2   3 - 4   5: from 0 and 4; 5 hears of nobody and takes the commonest class."""
-    pairs = np.array([[0, 1], [1, 2], [3, 4]])
-    data = nodes.Nodes(
-        name="chain", train=None, validation=None, test=None, features=1,
-        classes=("a", "b"), ids=None, weights=None,
-        edges=np.concatenate([pairs, pairs[:, ::-1]]),
-        labels=np.array([0, 0, 0, 1, 1, 0]), split=np.array([0, 2, 2, 2, 0, 2]),
-    )  # fmt: skip
-    assert graph_figures.label_propagation(data) == ("label propagation", 1.0)
-    assert graph_figures.commonest_class(data) == ("commonest class", 0.75)
-
-
 def test_likes_are_divided_in_time():
     of_user = np.array([0] * 10 + [1] * 5)
     movies = np.array([*range(10, 20), 10, 11, 12, 13, 19])
@@ -385,18 +361,6 @@ def test_likes_are_divided_in_time():
     assert pairs["validation"].tolist() == []  # 18 and 19 are not known in training
     assert pairs["test"].tolist() == []
     assert seen["train"].sum(1).tolist() == [8, 4]
-
-
-def test_rank_figures():
-    liked = np.array([[1, 0, 1, 0, 0], [0, 0, 0, 1, 0]], bool)
-    scores = np.array([[5.0, 4, 3, 2, 1], [5, 4, 3, 2, 1]])
-    found = recommendations.best(scores, np.array([[0, 1, 0, 0, 0], [0] * 5], bool), 3)
-    assert found.tolist() == [[0, 2, 3], [0, 1, 2]]
-    figures = recommendations.rank_figures(found, liked)
-    assert figures == {"recall_20": 0.5, "ndcg_20": pytest.approx(0.5)}
-    third = recommendations.rank_figures(np.array([[1, 3, 2]]), liked[:1])
-    best = 1 + 1 / np.log2(3)
-    assert third == {"recall_20": 0.5, "ndcg_20": pytest.approx(0.5 / best)}
 
 
 @needs_shared

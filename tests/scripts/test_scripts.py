@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import io
-import itertools
 import json
 import os
 import pathlib
@@ -27,7 +26,6 @@ from scripts.data.images import load_images
 from scripts.export import __main__ as export
 from scripts.recipes import RECIPES
 from scripts.tasks import plots
-from scripts.tasks.baselines import nearest_mean
 from scripts.training import run_folder
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -314,49 +312,6 @@ def test_each_recipe_has_its_model(name):
     model = recipe.model(data, dropout=0.5, l1=0.0, l2=0.0, layers=custom_layers)
     assert model.input_shape == (None, *data.shape)
     assert model.output_shape == (None, 10)
-
-
-def test_nearest_mean():
-    class Batches(list):
-        def as_numpy_iterator(self):
-            return iter(self)
-
-    x = np.array([[0.0, 0], [0, 2], [9, 9], [9, 7], [1, 1], [8, 8], [4, 4]])
-    train_part = Batches([(x[:3], np.array([0, 0, 1])), (x[3:4], np.array([1]))])
-    test_part = Batches([(x[4:], np.array([0, 1, 1]))])
-    assert nearest_mean(train_part, test_part, 3) == pytest.approx(2 / 3)
-
-
-@pytest.mark.parametrize(
-    "classes",
-    [["benign", "malignant"], [f"a gesture of the hand {i}" for i in range(20)],
-     [f"what somebody may want {i}" for i in range(100)]],
-    ids=len,
-)  # fmt: skip
-def test_names_of_classes_do_not_overlap(classes):
-    everything = range(len(classes))
-    picture = plots.confusion(everything, everything, classes, "smartwatch_gestures")
-    picture.draw_without_rendering()
-    (axes, _) = picture.axes
-    assert len(axes.texts) == (len(classes) if len(classes) < plots.MANY else 0)
-    whole = picture.bbox
-    assert whole.x0 <= axes.title.get_window_extent().x0
-    assert axes.title.get_window_extent().x1 <= whole.x1
-    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
-        boxes = [label.get_window_extent() for label in labels]
-        assert all(box.x0 >= whole.x0 and box.y0 >= whole.y0 for box in boxes)
-        if len(classes) > 2:  # those at 45 degrees have boxes that overlap, though not the names
-            assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
-
-
-def test_confusion_counts():
-    picture = plots.confusion([0, 0, 1, 1, 1], [0, 1, 1, 1, 0], ["cat", "dog", "none"], "pets")
-    axes = picture.axes[0]
-    cells = {text.get_position(): text.get_text() for text in axes.texts}
-    assert cells == {(0, 0): "1", (1, 0): "1", (0, 1): "1", (1, 1): "2"}
-    assert axes.get_title() == "pets, test: 3 of 5 right (60.00%)"
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == ["cat  (n=2, 50%)", "dog  (n=3, 67%)", "none  (n=0, 0%)"]
 
 
 @pytest.fixture(scope="module")

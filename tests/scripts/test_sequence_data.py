@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import types
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from scripts.data.series import load_series
 from scripts.data.signals import load_signals
 from scripts.data.tables import load_table, numbers
 from scripts.data.texts import load_texts, names
-from scripts.tasks.sequence_baselines import naive_forecast, seasonal_forecast, unigram
 from scripts.training.command_line import InputError
 
 SETTINGS = {"batch_size": 64, "seed": 0}
@@ -123,15 +121,6 @@ def test_windows_leave_a_rest():
     np.testing.assert_array_equal(y, x + 1)
 
 
-def test_unigram():
-    def part(*ids):
-        return tf.data.Dataset.from_tensors((np.array([ids]), np.array([ids])))
-
-    # counts 3, 1, 0 and one more each
-    expected = -(np.log(4 / 7) + np.log(1 / 7)) / 2
-    assert unigram(part(0, 0, 0, 1), part(0, 2), 3) == pytest.approx(expected)
-
-
 # --- pairs
 
 
@@ -207,14 +196,6 @@ def test_series_parts_follow_each_other(folder):
 def test_a_series_too_short(folder):
     with pytest.raises(InputError, match="5000 values, too few"):
         load_series("mackey_glass", history=3498, horizon=5, season=1, data_dir=folder, **SETTINGS)
-
-
-def test_naive_forecasts():
-    values, begins = np.arange(100.0) % 7, np.array([50, 51])
-    np.testing.assert_array_equal(naive_forecast(values, begins, 3), [[0, 0, 0], [1, 1, 1]])
-    seasonal = seasonal_forecast(values, begins, 17, 7)  # further than one season
-    np.testing.assert_array_equal(seasonal, values[begins[:, None] + np.arange(17)])
-    assert seasonal_forecast(np.arange(9.0), np.array([4]), 5, 3).tolist() == [[1, 2, 3, 1, 2]]
 
 
 @needs_downloads
@@ -323,13 +304,3 @@ def test_penguins(folder):
     assert not any("species" in column for column in data.columns)
     assert np.isfinite(x).all()
     assert data.classes == ("Adelie", "Chinstrap", "Gentoo")
-
-
-def test_forecast_errors():
-    from scripts.tasks.forecasts import baseline, errors
-
-    data = types.SimpleNamespace(
-        values=np.array([0.0, 1, 0, 1, 0, 1]), begins=np.array([3, 4]), horizon=2, season=2
-    )
-    assert errors(data) == {"naive": 0.5, "seasonal naive": 0.0}
-    assert baseline(data) == ("seasonal naive", 0.0)

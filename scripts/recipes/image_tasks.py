@@ -2,7 +2,8 @@
 
 import functools
 
-from scripts.recipes.recipe import Data, Recipe, lazy
+from scripts.recipes.image_classes import PICTURES, images
+from scripts.recipes.recipe import Data, Recipe, lazy, of_task, with_classes, with_shape
 
 DIGITS = ("background", *map(str, range(10)))
 OUTLINES = {
@@ -10,11 +11,6 @@ OUTLINES = {
     "values": (2, 1, 3),
     "size": (128, 128),
 }
-PICTURES = {
-    "offline": {"digits": {}},
-    "tfds": {"mnist": {}, "fashion_mnist": {}, "cifar10": {}, "cmaterdb/bangla": {}},
-}
-images = functools.partial(Data, load=lazy("scripts.data.images", "load_images"), **PICTURES)
 images_twice = functools.partial(
     Data, load=lazy("scripts.tasks.reconstruction", "load"), **PICTURES
 )
@@ -37,23 +33,6 @@ def boxes(name, cell):
     return Data(name, load, {"digits_canvas": {}}, {"voc/2007": {"size": (224, 224)}})
 
 
-def with_classes(name, **fixed):
-    """The function `name` of `models.name`, given the shape and the classes of the data."""
-    make = lazy(f"models.{name}", name, **fixed)
-    return lambda data, **options: make(data.shape, len(data.classes), **options)
-
-
-def without_classes(name, **fixed):
-    make = lazy(f"models.{name}", name, **fixed)
-    return lambda data, **options: make(data.shape, **options)
-
-
-def confusion(model, data):
-    from scripts.tasks.plots import confusion, predictions
-
-    return {"confusion.png": confusion(*predictions(model, data.test), data.classes, data.name)}
-
-
 segmentation = functools.partial(
     Recipe,
     task="classes of pixels",
@@ -61,12 +40,10 @@ segmentation = functools.partial(
     rival="all background",
     loss=None,
     metrics=(),
-    objective=lazy("scripts.tasks.segmentation", "objective"),
     figure="mean_iou",
     select="val_mean_iou",
     mode="max",
-    baseline=lazy("scripts.tasks.segmentation", "baseline"),
-    pictures=lazy("scripts.tasks.segmentation", "pictures"),
+    **of_task("segmentation", "objective", "baseline", "pictures"),
 )
 detection = functools.partial(
     Recipe,
@@ -75,14 +52,10 @@ detection = functools.partial(
     rival="the same boxes in every image",
     loss=None,
     metrics=(),
-    objective=lazy("scripts.tasks.detection", "objective"),
-    callbacks=lazy("scripts.tasks.detection", "callbacks"),
-    measure=lazy("scripts.tasks.detection", "measure"),
     figure="mean_average_precision",
     select="val_mean_average_precision",
     mode="max",
-    baseline=lazy("scripts.tasks.detection", "baseline"),
-    pictures=lazy("scripts.tasks.detection", "pictures"),
+    **of_task("detection", "objective", "callbacks", "measure", "baseline", "pictures"),
 )
 video_classification = functools.partial(
     Recipe,
@@ -92,8 +65,7 @@ video_classification = functools.partial(
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
     figure="accuracy",
-    baseline=lazy("scripts.tasks.baselines", "commonest_class"),
-    pictures=confusion,
+    **of_task("classes", "pictures", baseline="commonest_class"),
 )
 reconstruction = functools.partial(
     Recipe,
@@ -104,7 +76,7 @@ reconstruction = functools.partial(
     metrics=("mse",),
     figure="mse",
     better="min",
-    baseline=lazy("scripts.tasks.reconstruction", "baseline"),
+    **of_task("reconstruction", "baseline"),
     dropout=0.0,
     l2=0.0,
 )
@@ -115,17 +87,14 @@ invention = functools.partial(
     rival="a normal distribution of all pixels",
     loss=None,
     metrics=(),
-    callbacks=lazy("scripts.tasks.generation", "callbacks"),
-    measure=lazy("scripts.tasks.generation", "measure"),
     figure="frechet_distance",
     better="min",
     momentum=0.5,  # with the usual 0.9, the two networks chase each other in circles
     select="val_frechet_distance",
-    baseline=lazy("scripts.tasks.generation", "baseline"),
-    pictures=lazy("scripts.tasks.generation", "pictures"),
+    **of_task("generation", "callbacks", "measure", "baseline", "pictures"),
     l2=0.0,
 )
-IMAGE_RECIPES = {
+IMAGE_TASKS = {
     "canvas-unet": segmentation(
         about="which pixel belongs to which digit (2200 images, generated), U-Net",
         data=masks("digits_canvas"),
@@ -177,8 +146,8 @@ IMAGE_RECIPES = {
     "digits-autoencoder": reconstruction(
         about="handwritten digits through 8 numbers, convolutional autoencoder",
         data=images_twice("digits"),
-        model=without_classes("autoencoder", latent=8),
-        pictures=lazy("scripts.tasks.reconstruction", "pictures"),
+        model=with_shape("autoencoder", latent=8),
+        **of_task("reconstruction", "pictures"),
         epochs=60,
         short=10,
         batch_size=32,
@@ -186,16 +155,16 @@ IMAGE_RECIPES = {
     "mnist-autoencoder": reconstruction(
         about="handwritten digits 28x28 through 16 numbers, convolutional autoencoder",
         data=images_twice("mnist"),
-        model=without_classes("autoencoder", latent=16),
-        pictures=lazy("scripts.tasks.reconstruction", "pictures"),
+        model=with_shape("autoencoder", latent=16),
+        **of_task("reconstruction", "pictures"),
         epochs=20,
         batch_size=128,
     ),
     "digits-vae": reconstruction(
         about="handwritten digits through 8 numbers, variational autoencoder that invents more",
         data=images_twice("digits"),
-        model=without_classes("vae", latent=8, divergence=0.5),
-        pictures=lazy("scripts.tasks.reconstruction", "pictures_and_samples"),
+        model=with_shape("vae", latent=8, divergence=0.5),
+        **of_task("reconstruction", pictures="pictures_and_samples"),
         epochs=60,
         short=15,
         batch_size=32,
@@ -203,15 +172,15 @@ IMAGE_RECIPES = {
     "mnist-vae": reconstruction(
         about="handwritten digits 28x28 through 16 numbers, variational autoencoder",
         data=images_twice("mnist"),
-        model=without_classes("vae", latent=16),
-        pictures=lazy("scripts.tasks.reconstruction", "pictures_and_samples"),
+        model=with_shape("vae", latent=16),
+        **of_task("reconstruction", pictures="pictures_and_samples"),
         epochs=20,
         batch_size=128,
     ),
     "digits-gan": invention(
         about="invented handwritten digits 8x8, DCGAN",
         data=images("digits"),
-        model=without_classes("gan", latent=16, filters=(64,)),
+        model=with_shape("gan", latent=16, filters=(64,)),
         epochs=60,
         short=20,
         batch_size=32,
@@ -220,7 +189,7 @@ IMAGE_RECIPES = {
     "mnist-gan": invention(
         about="invented handwritten digits 28x28, DCGAN",
         data=images("mnist"),
-        model=without_classes("gan", latent=64, filters=(64, 128)),
+        model=with_shape("gan", latent=64, filters=(64, 128)),
         epochs=20,
         batch_size=128,
         learning_rate=2e-4,
@@ -228,7 +197,7 @@ IMAGE_RECIPES = {
     "fashion-mnist-gan": invention(
         about="invented articles of clothing 28x28, DCGAN",
         data=images("fashion_mnist"),
-        model=without_classes("gan", latent=64, filters=(64, 128)),
+        model=with_shape("gan", latent=64, filters=(64, 128)),
         epochs=20,
         batch_size=128,
         learning_rate=2e-4,

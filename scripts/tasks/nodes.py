@@ -1,11 +1,10 @@
-"""What recipes of graphs are measured by: baselines without layers, and pictures."""
+"""nodes: which class each node of a graph is of; some are known."""
 
 import keras
 import numpy as np
 from matplotlib.figure import Figure
-from sklearn.metrics import average_precision_score
 
-from scripts.tasks import plots
+from scripts.tasks import classes, plots
 
 
 def objective(data):
@@ -34,14 +33,13 @@ def label_propagation(data, steps=50):
         received = np.zeros_like(shares)
         np.add.at(received, targets, shares[sources])
         shares = received / degree
-    # Whom no label reaches is of the commonest class.
+    # A node that no label reaches gets the commonest class.
     shares[shares.sum(1) == 0] = one_hot.mean(0)
     return "label propagation", accuracy(data, shares.argmax(1))
 
 
 def commonest_class(data):
-    commonest = np.bincount(data.labels[data.of("train")]).argmax()
-    return "commonest class", accuracy(data, np.full(len(data.labels), commonest))
+    return classes.commonest(data.labels[data.of("train")], data.labels[data.of("test")])
 
 
 def most_followed(data):
@@ -52,7 +50,7 @@ def most_followed(data):
     return "most followers", accuracy(data, (followers > least).astype(int))
 
 
-def node_pictures(model, data):
+def pictures(model, data):
     """Which class was taken for which, and the test nodes as the last hidden layer sees them."""
     test = data.of("test")
     inputs = [data.ids, data.weights, data.edges]
@@ -87,61 +85,3 @@ def scatter(model, data, inputs):
     axes.set(title=f"{data.name}: hidden features of the nodes, two main directions")
     axes.legend(fontsize="small")
     return picture
-
-
-def graph_pictures(model, data):
-    """Which class of graph was taken for which."""
-    return {
-        "confusion.png": plots.confusion(
-            *graph_predictions(model, data.test), data.classes, data.name
-        )
-    }
-
-
-def graph_predictions(model, part):
-    """Labels and predicted classes of all graphs of a pipeline, whose batches have many sizes."""
-    pairs = [(y, model.predict_on_batch(x).argmax(-1)) for x, y in part.as_numpy_iterator()]
-    return tuple(np.concatenate(column) for column in zip(*pairs, strict=True))
-
-
-def answers(data, part, model=None):
-    """Truth, weights and, with a model, probabilities (graphs, tasks) of the yes-no questions."""
-    columns = []
-    for x, labels, weights in getattr(data, part).as_numpy_iterator():
-        guesses = labels if model is None else model.predict_on_batch(x)
-        columns.append((labels[..., 0], weights, guesses[..., 0]))
-    return tuple(np.concatenate(column) for column in zip(*columns, strict=True))
-
-
-def by_task(truth, weights, guesses):
-    """Average precision of each task, NaN where the answers are not of both kinds."""
-    figures = np.full(truth.shape[1], np.nan)
-    for i in range(truth.shape[1]):
-        known = weights[:, i] > 0
-        if 0 < truth[known, i].sum() < known.sum():
-            figures[i] = average_precision_score(truth[known, i], guesses[known, i])
-    return figures
-
-
-def average_precision(model, data):
-    """The mean over tasks, the figure of the Open Graph Benchmark."""
-    figures = by_task(*answers(data, "test", model))
-    return {"average_precision": float(np.nanmean(figures))}
-
-
-def share_of_yes(data):
-    """The average precision of guesses at random."""
-    truth, weights, _ = answers(data, "test")
-    shares = truth.sum(0) / np.maximum(weights.sum(0), 1)
-    return "guessing", float(shares[shares > 0].mean())
-
-
-def task_pictures(model, data):
-    """The average precision of each task, from the best to the worst."""
-    figures = np.sort(by_task(*answers(data, "test", model)))[::-1]  # NaN comes first
-    figures = figures[~np.isnan(figures)]
-    picture = Figure(figsize=(9, 4), layout="constrained")
-    axes = picture.subplots()
-    axes.bar(range(len(figures)), figures)
-    axes.set(title=f"{data.name}, test", xlabel="task, by rank", ylabel="average precision")
-    return {"tasks.png": picture}
