@@ -277,7 +277,7 @@ def results_folder(tmp_path, monkeypatch):
 
 def test_tables_of_readme(results_folder):
     for _ in range(2):
-        results.write_readme()
+        benchmark.main(["--markdown"])
         text = (results_folder / "README.md").read_text()
         assert text.startswith("before\n<!-- speed")
         assert text.endswith("<!-- end of speed -->\nafter\n")

@@ -23,7 +23,7 @@ from scripts.export import __main__ as export
 from scripts.export import consumer, formats
 from scripts.export.tiny_models import TINY
 from scripts.studies import exports
-from scripts.training import command_line, run_folder
+from scripts.training import command_line, record, run_folder
 
 ROOT = pathlib.Path(__file__).parents[2]
 ONE_OF_EACH = [  # the others are long
@@ -73,6 +73,16 @@ def assert_cell(name, kind, cell):
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_others_answer_alike_without_this_package(cells, name, kind):
     assert_cell(name, kind, cells[name, kind])
+
+
+def test_the_table_of_exports(cells, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(exports, "measure", lambda names, kinds: cells)
+    exports.main(["--only", "convnet", "detections", "--csv", str(tmp_path / "table.csv")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("| model | SavedModel, `tf.saved_model.load` |")
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| convnet", "| detections"]
+    rows, _ = record.read_csv(tmp_path / "table.csv")
+    assert rows[1]["LiteRT, ai-edge-litert"] == "no CombinedNonMaxSuppression"
 
 
 @pytest.mark.long
