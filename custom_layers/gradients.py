@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from custom_layers.private_apis import could_possibly_record
 
-_by_autodiff = False
+_by_autodiff = None
 
 
 @contextlib.contextmanager
@@ -31,12 +31,13 @@ def autodiff():
     """Inside this context every function made here is its bare forward.
 
     TensorFlow then derives the gradient by itself: the oracle that the proofs in
-    `custom_layers.checks` hold the written-out backward against. Eager mode only.
+    `custom_layers.checks` hold the written-out backward against. Eager mode only. As a value it has
+    the list of the functions that were called inside of it.
     """
     global _by_autodiff
-    before, _by_autodiff = _by_autodiff, True
+    before, _by_autodiff = _by_autodiff, []
     try:
-        yield
+        yield _by_autodiff
     finally:
         _by_autodiff = before
 
@@ -137,7 +138,10 @@ def with_backward(forward, backward):
     join_once = functools.lru_cache(join)
 
     def function(*tensors, **options):
-        if _by_autodiff or (tf.executing_eagerly() and not could_possibly_record()):
+        if _by_autodiff is not None:
+            _by_autodiff.append(function)
+            return forward(*tensors, **options)[0]
+        if tf.executing_eagerly() and not could_possibly_record():
             return forward(*tensors, **options)[0]  # nobody asks for a gradient
         given = tuple(i for i, tensor in enumerate(tensors) if tensor is not None)
         how = given, len(tensors), tuple(options.items())

@@ -1,0 +1,160 @@
+"""Promises about shapes: those predicted, sizes that are unknown, batches of 0, 1 and many."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from custom_layers.checks.function import Function, is_float
+from custom_layers.checks.report import Broken, DoesNotApply, Held, compare_float32
+from custom_layers.checks.subject import flat_arrays
+
+
+def shapes(subject):
+    """Shape and dtype of the outputs are those that a symbolic call predicts."""
+    layer = subject.layer()
+    inputs, call = subject.arguments("float32")
+    real = tf.nest.flatten(layer(inputs, **call))
+    nodes = [keras.KerasTensor(x.shape, tf.as_dtype(x.dtype).name) for x in subject.arrays]
+    inputs, call = subject.with_arrays(nodes)
+    symbolic = layer(inputs, **call)
+    spec = layer.compute_output_spec(inputs, **call)
+    for kind, predicted in (("symbolic call", symbolic), ("compute_output_spec", spec)):
+        predicted = tf.nest.flatten(predicted)
+        if len(predicted) != len(real):
+            raise Broken(f"{kind}: number of outputs", expected=len(real), got=len(predicted))
+        for i, (said, y) in enumerate(zip(predicted, real, strict=True)):
+            _same(f"shape of output {i}, {kind}", tuple(y.shape), tuple(said.shape))
+            _same(f"dtype of output {i}, {kind}", y.dtype.name, str(said.dtype))
+    if len(subject.arrays) == len(tf.nest.flatten(subject.inputs)):
+        given = tf.nest.map_structure(lambda x: tuple(x.shape), subject.inputs)
+        try:
+            said = _flat_shapes(layer.compute_output_shape(given))
+        except NotImplementedError:
+            return Held(note="the layer has no compute_output_shape")
+        _same("compute_output_shape", [tuple(y.shape) for y in real], said)
+    return Held()
+
+
+def _flat_shapes(structure):
+    """The shapes in a structure of them; a shape is a tuple or list of integers and None."""
+    if all(size is None or isinstance(size, (int, np.integer)) for size in structure):
+        return [tuple(structure)]
+    values = structure.values() if isinstance(structure, dict) else structure
+    return [shape for value in values for shape in _flat_shapes(value)]
+
+
+def _same(what, real, said):
+    if real != said:
+        raise Broken(what, expected=real, got=said)
+
+
+def unknown_sizes(subject):
+    """With the batch and other sizes unknown, outputs and gradients are the same."""
+    layer = subject.layer()
+    if getattr(layer, "stateful", False):
+        raise DoesNotApply("a stateful layer keeps states of a fixed batch size")
+    rank = max(len(x.shape) for x in subject.arrays)
+    worst = _without_sizes(subject, layer, {0})
+    free = {axis for axis in range(1, rank) if _builds(subject, {0, axis})}
+    if free and _builds(subject, {0, *free}):
+        worst = max(worst, _without_sizes(subject, subject.layer(), {0, *free}))
+    else:
+        for axis in free:
+            worst = max(worst, _without_sizes(subject, subject.layer(), {0, axis}))
+    return Held(worst, f"axes that may be unknown: {sorted({0, *free})}")
+
+
+def _unknown(x, axes):
+    return tuple(None if i in axes else size for i, size in enumerate(x.shape))
+
+
+def _builds(subject, axes):
+    """Whether a new layer can be built where the sizes of these axes are unknown."""
+    nodes = [
+        keras.KerasTensor(_unknown(x, axes), tf.as_dtype(x.dtype).name) for x in subject.arrays
+    ]
+    inputs, call = subject.with_arrays(nodes)
+    try:
+        subject.make()(inputs, **call)
+    except Exception:  # whatever it raises: the layer does not allow it
+        return False
+    return True
+
+
+def _without_sizes(subject, layer, axes):
+    """The largest error of a graph in which the sizes of these axes are not known."""
+    inputs, call = subject.arguments("float32")
+    function = Function(layer, inputs, call)
+    arrays = [x for x in tf.nest.flatten((inputs, call)) if tf.is_tensor(x)]
+    if len(arrays) != len(subject.arrays):
+        raise DoesNotApply("an input is sparse or ragged")
+
+    def run(*arrays):
+        function.arguments = subject.with_arrays(arrays)
+        flat = tf.nest.flatten(function.arguments)
+        points = [flat[i] for i in function.where] + function.points[len(function.where) :]
+        outputs, gradient = function.outputs_and_gradient(points)
+        return outputs + gradient
+
+    known = run(*arrays)
+    specs = [tf.TensorSpec(_unknown(x, axes), x.dtype) for x in arrays]
+    unknown = tf.function(run, autograph=False).get_concrete_function(*specs)(*arrays)
+    worst = 0.0
+    for i, (got, expected) in enumerate(zip(unknown, known, strict=True)):
+        what = f"output or gradient {i} where the sizes of axes {sorted(axes)} are unknown"
+        worst = max(worst, compare_float32(what, got, expected))
+    return worst
+
+
+def batch_of_one(subject):
+    """At inference each entry of a batch alone gives what it gives among others."""
+    layer = subject.layer()
+    whole, batch = _at_inference(subject, layer, subject.arrays), subject.batch
+    if batch is None or any(y.ndim == 0 or len(y) != batch for y in whole):
+        raise DoesNotApply("inputs and outputs have no batch axis in common")
+    if getattr(layer, "stateful", False):
+        raise DoesNotApply("a stateful layer keeps states of a fixed batch size")
+    worst = 0.0
+    for i in range(min(batch, 4)):
+        alone = _at_inference(subject, layer, [x[i : i + 1] for x in subject.arrays])
+        for k, (got, expected) in enumerate(zip(alone, whole, strict=True)):
+            what = f"output {k} of entry {i} of the batch alone"
+            cause = "entries of a batch influence each other"
+            worst = max(worst, compare_float32(what, got, expected[i : i + 1], cause))
+    return Held(worst)
+
+
+def _at_inference(subject, layer, arrays):
+    inputs, call = subject.with_arrays([tf.convert_to_tensor(x) for x in arrays])
+    return flat_arrays(layer(inputs, **{"training": False, **call}))
+
+
+def empty_batch(subject):
+    """A batch of 0 entries gives outputs of 0 entries, and gradients that are finite."""
+    layer = subject.layer()
+    if subject.batch is None:
+        raise DoesNotApply("the inputs have no batch axis in common")
+    if getattr(layer, "stateful", False):
+        raise DoesNotApply("a stateful layer keeps states of a fixed batch size")
+    whole = tf.nest.flatten(subject.answer(layer))
+    inputs, call = subject.with_arrays([tf.convert_to_tensor(x[:0]) for x in subject.arrays])
+    function = Function(layer, inputs, call)
+    for kind in ("eager", "graph"):
+        run = function.outputs_and_gradient
+        if kind == "graph":
+            run = function.fast_outputs_and_gradient
+        outputs, gradient = run(function.points)
+        for i, (y, full) in enumerate(zip(outputs, whole, strict=True)):
+            if full.ndim and len(full) == subject.batch:
+                _same(
+                    f"shape of output {i} of an empty batch, {kind}",
+                    (0, *full.shape[1:]),
+                    tuple(y.shape),
+                )
+        for name, slope in zip(function.names, gradient, strict=True):
+            if is_float(slope) and not np.isfinite(slope).all():
+                raise Broken(
+                    f"gradient of {name} of an empty batch, {kind}: not finite",
+                    got=str(slope.numpy().ravel()[0]),
+                )
+    return Held()
