@@ -1,10 +1,14 @@
 """custom_layers: Keras layers whose forward and backward are written out, proven and fast."""
 
+from custom_layers import checks as checks
+from custom_layers import convert as convert
+from custom_layers import graphs as graphs
+from custom_layers import pickling as pickling
 from custom_layers._version import __version__ as __version__
-from custom_layers.activations.activations import Activation as Activation
-from custom_layers.activations.activations import LeakyReLU as LeakyReLU
-from custom_layers.activations.activations import ReLU as ReLU
-from custom_layers.activations.activations import Softmax as Softmax
+from custom_layers.activations.activation import Activation as Activation
+from custom_layers.activations.leaky_relu import LeakyReLU as LeakyReLU
+from custom_layers.activations.relu import ReLU as ReLU
+from custom_layers.activations.softmax import Softmax as Softmax
 from custom_layers.convolutional.conv import Conv1D as Conv1D
 from custom_layers.convolutional.conv import Conv2D as Conv2D
 from custom_layers.convolutional.conv import Conv3D as Conv3D
@@ -61,3 +65,23 @@ from custom_layers.regularization.regularizers import L1 as L1
 from custom_layers.regularization.regularizers import L1L2 as L1L2
 from custom_layers.regularization.regularizers import L2 as L2
 from custom_layers.reshaping.flatten import Flatten as Flatten
+
+# Keras's other names of them.
+AvgPool1D = AveragePooling1D
+AvgPool2D = AveragePooling2D
+AvgPool3D = AveragePooling3D
+Convolution1D = Conv1D
+Convolution2D = Conv2D
+Convolution3D = Conv3D
+Convolution1DTranspose = Conv1DTranspose
+Convolution2DTranspose = Conv2DTranspose
+Convolution3DTranspose = Conv3DTranspose
+GlobalAvgPool1D = GlobalAveragePooling1D
+GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalAvgPool3D = GlobalAveragePooling3D
+GlobalMaxPool1D = GlobalMaxPooling1D
+GlobalMaxPool2D = GlobalMaxPooling2D
+GlobalMaxPool3D = GlobalMaxPooling3D
+MaxPool1D = MaxPooling1D
+MaxPool2D = MaxPooling2D
+MaxPool3D = MaxPooling3D

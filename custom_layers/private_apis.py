@@ -18,6 +18,9 @@ from keras.src.backend import lstm as cudnn_lstm  # noqa: F401
 # keras.layers.RNN has a cell draw its dropout masks before the loop if it is one of these.
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell as DropoutRNNCell
 
+# The type of `keras.Model(inputs, outputs)`.
+from keras.src.models.functional import Functional as Functional
+
 # Within this context a layer does not count what is assigned to it among its weights.
 from keras.src.utils.tracking import DotNotTrackScope as DotNotTrackScope
 

@@ -22,7 +22,7 @@ FLOORS = {
     **dict.fromkeys(["recurrent.recurrence", "recurrent.cudnn", "recurrent.rnn"], 1),
     **dict.fromkeys(["normalization.channels"], 1),
     **dict.fromkeys(["graph.segments", "graph.graph_layer"], 1),
-    **dict.fromkeys(["checks", "convert", "graphs", "graph.preparation"], 3),
+    **dict.fromkeys(["checks", "convert", "graphs", "pickling", "graph.preparation"], 3),
 }
 
 

@@ -110,3 +110,8 @@ def test_autocast_scope():
         assert layer.kernel.value.dtype == tf.bfloat16
         with private_apis.AutocastScope("float32"):
             assert layer.kernel.value.dtype == tf.float32
+
+
+def test_functional():
+    x = keras.Input((2,))
+    assert type(keras.Model(x, x)) is private_apis.Functional
