@@ -1,7 +1,7 @@
 """BatchNormalization: brings each channel to mean 0 and variance 1 over the batch.
 
-    μ = 1/n Σ x          σ⁻¹ = (1/n Σ (x - μ)² + ε)^(-1/2)       x (A, C, B)   μ, σ⁻¹, γ, β (C, 1)
-    x̂ = (x - μ) σ⁻¹      y = x̂ γ + β                             sums Σ over A and B, n = A B
+    μ = 1/n Σ x          σ⁻¹ = (1/n Σ (x - μ)² + ε)^(-1/2)       x (P, C, Q)   μ, σ⁻¹, γ, β (C, 1)
+    x̂ = (x - μ) σ⁻¹      y = x̂ γ + β                             sums Σ over P and Q, n = P Q
 
 Backward, given dy = dL/dy:
 
@@ -11,9 +11,15 @@ The subtracted part flows back through μ and σ, to the elements that these wer
 a mask to those alone (while dβ and dγ sum over all), and if μ and σ are those of several replicas,
 n, dβ and dγ in dx are so, too. At inference μ and σ are given, which is `channels.scale_shift`.
 
-With `renorm`, x̂ becomes x̂ r + d: see `batch_renorm`.
+With `renorm`, small batches are normalized nearly as a large one would be: y = x̃ γ + β,
 
-Ioffe & Szegedy, Batch normalization, ICML 2015.
+    x̃ = x̂ r + d          r = clip(σ / σ', r_min, r_max)      d = clip((μ - μ') / σ', -d_max, d_max)
+
+where μ', σ' are moving averages; without clipping x̃ = (x - μ') / σ', which is what inference does.
+r and d are constants to the gradient, as μ and σ come out of `batch_norm` without one: dx̂ = r dx̃,
+and so the batch still cannot grow in mean or scale.
+
+Ioffe & Szegedy, Batch normalization, ICML 2015. Ioffe, Batch renormalization, NIPS 2017.
 """
 
 import keras
@@ -21,7 +27,6 @@ import tensorflow as tf
 
 from custom_layers.base import Layer, check_axes, check_number, shape_of
 from custom_layers.gradients import wide, with_backward
-from custom_layers.normalization.batch_renorm import check_clipping, correction
 from custom_layers.normalization.channels import (
     channel_sum,
     fold,
@@ -31,9 +36,11 @@ from custom_layers.normalization.channels import (
 )
 from custom_layers.private_apis import compiled_by_xla
 
+LIMITS = ("rmax", "rmin", "dmax")  # the keys of `renorm_clipping`
+
 
 def batch_norm_forward(x, gamma, beta, mask, *, epsilon, synchronized=False):
-    """x, mask (A, C, B), gamma, beta (C, 1), all but x may be None -> y (A, C, B), μ, σ², n (C, 1).
+    """x, mask (P, C, Q), gamma, beta (C, 1), all but x may be None -> y (P, C, Q), μ, σ², n (C, 1).
 
     μ, σ² and n are for moving averages: at least float32, and no gradient comes back from there.
     """
@@ -52,10 +59,13 @@ def batch_norm_forward(x, gamma, beta, mask, *, epsilon, synchronized=False):
 
 
 def batch_norm_backward(dy, cache, *, epsilon, synchronized=False):
+    """dy (P, C, Q), and three that do not count -> dx (P, C, Q), dgamma, dbeta (C, 1)."""
     x, gamma, mask, mean, istd, n = cache
     dy, centered = wide(dy[0]), wide(x) - mean
     dbeta = channel_sum(dy)
-    dgamma = channel_sum(dy * centered) * istd
+    # What a mask hides may be NaN: it does not count where nothing comes back for it.
+    product = dy * centered if mask is None else tf.math.multiply_no_nan(centered, dy)
+    dgamma = channel_sum(product) * istd
     sums = tf.stack([dbeta, dgamma]) / n
     dbeta_n, dgamma_n = tf.unstack(sum_over_replicas(sums) if synchronized else sums)
     through = centered * (istd * dgamma_n) + dbeta_n
@@ -80,7 +90,7 @@ def has_kernel(x, mask, epsilon, synchronized):
 
 
 def fused_batch_norm_forward(x, gamma, beta, *, epsilon):
-    """x (A, C, 1), gamma, beta (C, 1) or None -> as `batch_norm_forward`."""
+    """x (P, C, 1), gamma, beta (C, 1) or None -> as `batch_norm_forward`."""
     channels = x.shape[1]
     gamma = tf.ones((channels,)) if gamma is None else gamma[:, 0]
     beta = tf.zeros((channels,)) if beta is None else beta[:, 0]
@@ -96,6 +106,7 @@ def fused_batch_norm_forward(x, gamma, beta, *, epsilon):
 
 
 def fused_batch_norm_backward(dy, cache, *, epsilon):
+    """As `batch_norm_backward`, by the kernel that belongs to the forward's."""
     image, gamma, reserve = cache
     dx, dgamma, dbeta, _, _ = tf.raw_ops.FusedBatchNormGradV3(
         y_backprop=tf.reshape(dy[0], shape_of(image)),
@@ -109,6 +120,46 @@ def fused_batch_norm_backward(dy, cache, *, epsilon):
 
 
 fused_batch_norm = with_backward(fused_batch_norm_forward, fused_batch_norm_backward)
+
+
+def correction(mean, stddev, past_mean, past_stddev, epsilon, clipping):
+    """μ, σ, μ', σ' and the limits -> r, d, of the same shape."""
+    past_stddev = tf.maximum(past_stddev, epsilon**0.5)  # σ ≥ √ε, and σ' may start at 0
+    r = stddev / past_stddev
+    d = (mean - past_mean) / past_stddev
+    if clipping.get("rmin") is not None:
+        r = tf.maximum(r, clipping["rmin"])
+    if clipping.get("rmax") is not None:
+        r = tf.minimum(r, clipping["rmax"])
+    if clipping.get("dmax") is not None:
+        d = tf.clip_by_value(d, -clipping["dmax"], clipping["dmax"])
+    return r, d
+
+
+def check_clipping(clipping):
+    """`clipping` as a dictionary; a ValueError unless its keys are limits that make sense."""
+    clipping = dict(clipping or {})
+    if set(clipping) - set(LIMITS):
+        raise ValueError(
+            f"Received invalid keys for `renorm_clipping` argument: {clipping}. "
+            f"Supported values: {list(LIMITS)}."
+        )
+    rmax, rmin, dmax = (clipping.get(name) for name in LIMITS)
+    if rmax is not None and rmin is not None and rmax < rmin:
+        raise ValueError(
+            "rmax should be greater than rmin in the `renorm_clipping` argument. "
+            f"Received: rmax={rmax}, rmin={rmin}."
+        )
+    if dmax is not None and dmax < 0:
+        raise ValueError(
+            f"dmax should be non-negative in the `renorm_clipping` argument. Received: dmax={dmax}."
+        )
+    return clipping
+
+
+def column(weight):
+    """A weight (C,) as (C, 1), in float32 at least; None if there is none."""
+    return None if weight is None else tf.expand_dims(wide(tf.convert_to_tensor(weight)), 1)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
@@ -129,11 +180,11 @@ class BatchNormalization(Layer):
 
     def __init__(
         self,
-        axis=-1,
-        momentum=0.99,
-        epsilon=1e-3,
-        center=True,
-        scale=True,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
         beta_initializer="zeros",
         gamma_initializer="ones",
         moving_mean_initializer="zeros",
@@ -142,10 +193,10 @@ class BatchNormalization(Layer):
         gamma_regularizer=None,
         beta_constraint=None,
         gamma_constraint=None,
-        renorm=False,
-        renorm_clipping=None,
-        renorm_momentum=0.99,
-        synchronized=False,
+        renorm: bool = False,
+        renorm_clipping: dict[str, float] | None = None,
+        renorm_momentum: float = 0.99,
+        synchronized: bool = False,
         **kwargs,
     ):
         momenta = {"momentum": momentum, "renorm_momentum": renorm_momentum}
@@ -170,24 +221,32 @@ class BatchNormalization(Layer):
     def build(self, input_shape):
         channels = check_axes(self.axis, input_shape, known=True)[self.axis]
         self.input_spec = keras.layers.InputSpec(ndim=len(input_shape), axes={self.axis: channels})
-        for name, wanted in (("gamma", self.scale), ("beta", self.center)):
-            setattr(self, name, None)
-            if wanted:
-                options = {"autocast": False, **self.weight_options(name)}
-                setattr(self, name, self.add_weight(name=name, shape=(channels,), **options))
+        weight = {"shape": (channels,), "autocast": False}
+        self.gamma = self.beta = None
+        if self.scale:
+            self.gamma = self.add_weight(name="gamma", **weight, **self.weight_options("gamma"))
+        if self.center:
+            self.beta = self.add_weight(name="beta", **weight, **self.weight_options("beta"))
+
+        average = {**weight, "trainable": False, "aggregation": "mean"}
+        average["dtype"] = "float64" if self.variable_dtype == "float64" else "float32"
         mean, variance = self.moving_mean_initializer, self.moving_variance_initializer
-        averages = {"moving_mean": mean, "moving_variance": variance}
+        self.moving_mean = self.add_weight(name="moving_mean", initializer=mean, **average)
+        self.moving_variance = self.add_weight(
+            name="moving_variance", initializer=variance, **average
+        )
         if self.renorm:
 
             def stddev(shape, dtype=None):
                 return tf.sqrt(variance(shape, dtype=dtype))
 
-            averages |= {"moving_stddev": stddev, "renorm_mean": mean, "renorm_stddev": stddev}
-        options = {"trainable": False, "autocast": False, "aggregation": "mean"}
-        options["dtype"] = "float64" if self.variable_dtype == "float64" else "float32"
-        for name, initializer in averages.items():
-            options["initializer"] = initializer
-            setattr(self, name, self.add_weight(name=name, shape=(channels,), **options))
+            self.moving_stddev = self.add_weight(
+                name="moving_stddev", initializer=stddev, **average
+            )
+            self.renorm_mean = self.add_weight(name="renorm_mean", initializer=mean, **average)
+            self.renorm_stddev = self.add_weight(
+                name="renorm_stddev", initializer=stddev, **average
+            )
 
     def call(self, inputs, training=None, mask=None):
         x = tf.cast(inputs, self.compute_dtype)
@@ -196,24 +255,19 @@ class BatchNormalization(Layer):
         if training and self.trainable:
             y = self._train(y, mask)
         else:
-            istd = tf.math.rsqrt(self._column("moving_variance") + self.epsilon)
-            y = self._affine(y, self._column("moving_mean"), istd, tf.zeros_like(istd))
+            istd = tf.math.rsqrt(column(self.moving_variance) + self.epsilon)
+            y = self._affine(y, column(self.moving_mean), istd, tf.zeros_like(istd))
         return tf.reshape(tf.cast(y, x.dtype), shape_of(x))
-
-    def _column(self, name):
-        """The weight of that name as (C, 1), or None."""
-        weight = getattr(self, name)
-        return None if weight is None else tf.expand_dims(wide(tf.convert_to_tensor(weight)), 1)
 
     def _affine(self, x, mean, scale, shift):
         """((x - mean) scale + shift) γ + β"""
-        gamma, beta = self._column("gamma"), self._column("beta")
+        gamma, beta = column(self.gamma), column(self.beta)
         if gamma is not None:
             scale, shift = scale * gamma, shift * gamma
         return scale_shift(x, mean, scale, shift if beta is None else shift + beta)
 
     def _train(self, x, mask):
-        gamma, beta = self._column("gamma"), self._column("beta")
+        gamma, beta = column(self.gamma), column(self.beta)
         if self.renorm:
             x, gamma, beta = wide(x), None, None
         if has_kernel(x, mask, self.epsilon, self.synchronized):
@@ -224,24 +278,24 @@ class BatchNormalization(Layer):
         if self.renorm:
             y = self._renormalize(y, mean, tf.sqrt(variance + self.epsilon), n)
         else:
-            self._move("moving_variance", variance, n, self.momentum)
-        self._move("moving_mean", mean, n, self.momentum)
+            self._move(self.moving_variance, variance, n, self.momentum)
+        self._move(self.moving_mean, mean, n, self.momentum)
         return y
 
-    def _move(self, name, value, n, momentum):
-        """One step of a moving average, unless there were no elements."""
-        old = self._column(name)
+    def _move(self, average, value, n, momentum):
+        """One step of a moving average, unless there were no elements; its new value (C, 1)."""
+        old = column(average)
         new = tf.where(n > 0, old * momentum + value * (1 - momentum), old)
-        getattr(self, name).assign(new[:, 0])
+        average.assign(new[:, 0])
         return new
 
     def _renormalize(self, xhat, mean, stddev, n):
-        past = self._column("renorm_mean"), self._column("renorm_stddev")
+        past = column(self.renorm_mean), column(self.renorm_stddev)
         r, d = correction(mean, stddev, *past, self.epsilon, self.renorm_clipping)
-        self._move("renorm_mean", mean, n, self.renorm_momentum)
-        self._move("renorm_stddev", stddev, n, self.renorm_momentum)
-        moved = self._move("moving_stddev", stddev, n, self.momentum)
-        self._move("moving_variance", tf.nn.relu(tf.square(moved) - self.epsilon), n, 0.0)
+        self._move(self.renorm_mean, mean, n, self.renorm_momentum)
+        self._move(self.renorm_stddev, stddev, n, self.renorm_momentum)
+        moved = self._move(self.moving_stddev, stddev, n, self.momentum)
+        self._move(self.moving_variance, tf.nn.relu(tf.square(moved) - self.epsilon), n, 0.0)
         return self._affine(xhat, tf.zeros_like(r), r, d)
 
     def compute_output_shape(self, input_shape):

@@ -1,8 +1,10 @@
-"""Arithmetic by channel: any tensor as x (A, C, B), with one number for each channel as (C, 1).
+"""Arithmetic by channel: any tensor as x (P, C, Q), with one number for each channel as (C, 1).
 
-    y = (x - m) s + b               x, y (A, C, B)   m, s, b (C, 1)
+P places stand before the axis of the channels and Q after it.
 
-Backward, given dy = dL/dy (sums Σ over A and B):
+    y = (x - m) s + b               x, y (P, C, Q)   m, s, b (C, 1)
+
+Backward, given dy = dL/dy (sums Σ over P and Q):
 
     db = Σ dy        ds = Σ dy (x - m)        dm = -s Σ dy        dx = dy s
 """
@@ -15,7 +17,7 @@ from custom_layers.private_apis import compiled_by_xla
 
 
 def fold(x, axis):
-    """x of any rank -> (A, C, B): the axes before `axis`, that one, and those after it."""
+    """x of any rank -> (P, C, Q): the axes before `axis`, that one, and those after it."""
     axis %= x.shape.rank
     before, after = x.shape[:axis].num_elements(), x.shape[axis + 1 :].num_elements()
     if before is None:
@@ -26,7 +28,7 @@ def fold(x, axis):
 
 
 def fold_mask(mask, x, axis):
-    """A Keras mask of x (all its axes but the last), or None, as a boolean (A, C, B)."""
+    """A Keras mask of x (all its axes but the last), or None, as a boolean (P, C, Q)."""
     if mask is None:
         return None
     if len(mask.shape) != len(x.shape) - 1:
@@ -40,7 +42,7 @@ def fold_mask(mask, x, axis):
 
 
 def channel_sum(x, mask=None):
-    """x, mask (A, C, B) -> (C, 1), the sum over A and B where the mask is True."""
+    """x, mask (P, C, Q) -> (C, 1), the sum over P and Q where the mask is True."""
     if mask is not None:
         x = tf.where(mask, x, tf.zeros_like(x))
     many = x.shape[0] is None or x.shape[0] > 10_000
@@ -60,12 +62,13 @@ def sum_over_replicas(x):
 
 
 def scale_shift_forward(x, m, s, b):
-    """x (A, C, B), m, s, b (C, 1) -> y (A, C, B) of the dtype of x."""
+    """x (P, C, Q), m, s, b (C, 1) -> y (P, C, Q) of the dtype of x."""
     y = wide(x) * s + (b - m * s)
     return tf.cast(y, x.dtype), (x, m, s)
 
 
 def scale_shift_backward(dy, cache):
+    """dy (P, C, Q) -> dx (P, C, Q), dm, ds, db (C, 1)."""
     x, m, s = cache
     dy = wide(dy)
     db = channel_sum(dy)

@@ -39,6 +39,7 @@ def layer_norm_forward(x, gamma, beta, *, epsilon, rms_scaling=False):
 
 
 def layer_norm_backward(dy, cache, *, epsilon, rms_scaling=False):
+    """dy (N, F) -> dx (N, F), dgamma, dbeta (F,)."""
     # Sums are written as matrix products, one pass over the memory where product and sum are three:
     # Σ_f dy γ is dy times the column γ, Σ_n dy x̂ is the row σ⁻¹ times dy (x - μ).
     x, gamma, mean, istd = cache
@@ -76,10 +77,10 @@ class LayerNormalization(Layer):
 
     def __init__(
         self,
-        axis=-1,
-        epsilon=1e-3,
-        center=True,
-        scale=True,
+        axis: int | list[int] = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
         beta_initializer="zeros",
         gamma_initializer="ones",
         beta_regularizer=None,

@@ -1,5 +1,6 @@
 """BatchNormalization: its gradients are its derivatives, and it drops in for Keras's."""
 
+import contextlib
 import subprocess
 import sys
 import textwrap
@@ -10,9 +11,15 @@ import pytest
 import tensorflow as tf
 
 from custom_layers.checks import assert_near, check_backward, check_signature, check_twin
-from custom_layers.gradients import with_backward
+from custom_layers.gradients import autodiff, with_backward
 from custom_layers.normalization import batch_norm as module
-from custom_layers.normalization.batch_norm import BatchNormalization, batch_norm, fused_batch_norm
+from custom_layers.normalization.batch_norm import (
+    BatchNormalization,
+    batch_norm,
+    check_clipping,
+    correction,
+    fused_batch_norm,
+)
 
 Twin = keras.layers.BatchNormalization
 
@@ -84,6 +91,62 @@ def test_twin_with_renorm(clipping):
         check_twin(BatchNormalization, Twin, {**arguments, **more}, x, training=True)
 
 
+def test_without_limits_the_moving_averages_normalize():
+    mean, stddev, past_mean, past_stddev = map(tf.constant, ([1.0], [2.0], [0.5], [4.0]))
+    r, d = correction(mean, stddev, past_mean, past_stddev, 1e-3, {})
+    x = tf.constant([3.0, -1.0])
+    assert_near("x̃", (x - mean) / stddev * r + d, (x - past_mean) / past_stddev)
+
+
+@pytest.mark.parametrize(
+    ("clipping", "r", "d"),
+    [
+        ({}, 5.0, -4.0),
+        ({"rmax": 3.0}, 3.0, -4.0),
+        ({"rmin": 6.0, "dmax": 1.0}, 6.0, -1.0),
+        ({"rmin": None, "rmax": 0.0, "dmax": 0}, 0.0, 0.0),
+    ],
+    ids=str,
+)
+def test_limits_of_renorm(clipping, r, d):
+    numbers = map(tf.constant, ([1.0], [10.0], [9.0], [2.0]))
+    assert_near("r and d", tf.stack(correction(*numbers, 1e-3, clipping)), [[r], [d]])
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_the_two_numbers_are_constants_to_the_gradient(by_hand):
+    """dx is r γ times that of the plain normalization."""
+    x, dy = draw((5, 3)), draw((5, 3))[::-1]
+    layer = BatchNormalization(renorm=True, dtype="float64", **RANDOM)
+    layer.build(x.shape)
+    r = np.sqrt(x.var(0) + 1e-3) / np.asarray(layer.renorm_stddev)
+    with tf.GradientTape() as tape, contextlib.nullcontext() if by_hand else autodiff():
+        x = tf.constant(x)
+        tape.watch(x)
+        y = layer(x, training=True)
+    dx = tape.gradient(y, x, dy)
+    x, dy = x[:, :, None], (r * dy * np.asarray(layer.gamma))[:, :, None]
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = batch_norm(x, None, None, None, epsilon=1e-3)[0]
+    assert_near("dx", dx, tape.gradient(y, x, dy)[:, :, 0])
+
+
+def test_a_moving_deviation_of_zero_is_lifted():
+    numbers = map(tf.constant, ([0.0], [1.0], [0.0], [0.0]))
+    assert_near("r", correction(*numbers, 0.25, {})[0], [2.0])
+
+
+def test_wrong_limits():
+    with pytest.raises(ValueError, match=r"Received invalid keys for `renorm_clipping`.*'r'"):
+        check_clipping({"r": 1.0})
+    with pytest.raises(ValueError, match="rmax should be greater than rmin.*rmax=0.0, rmin=1.0"):
+        check_clipping({"rmax": 0.0, "rmin": 1.0})
+    with pytest.raises(ValueError, match="dmax should be non-negative.*dmax=-1"):
+        check_clipping({"dmax": -1})
+    assert check_clipping(None) == {}
+
+
 @pytest.mark.parametrize("arguments", [{}, {"renorm": True}, {"synchronized": True}], ids=str)
 @pytest.mark.parametrize("mask", [MASK, MASK[:1], MASK.astype("float32")], ids=["", "wide", "32"])
 def test_twin_with_mask(mask, arguments):
@@ -99,6 +162,28 @@ def test_twin_with_mask(mask, arguments):
         results.append([y, *tape.gradient(loss, [x, *weights]), *layer.weights])
     for a, b in zip(*results, strict=True):
         assert_near("output, gradient or weight", a, b)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_what_is_masked_has_no_influence(value, mode):
+    """Whatever it holds, neither on the others nor on the weights, if nothing comes back for it."""
+    layer = BatchNormalization(**RANDOM)
+    layer.build((None, 3, 5))
+
+    def run(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True, mask=MASK)
+            loss = tf.reduce_sum(tf.sin(tf.boolean_mask(y, MASK) if mode != "xla" else y[:, 0]))
+        dx, *dweights = tape.gradient(loss, [x, *(w.value for w in layer.trainable_variables)])
+        return dx, tf.where(MASK[..., None], y, 0.0), *dweights
+
+    run = run if mode == "eager" else tf.function(run, jit_compile=mode == "xla")
+    x = draw((2, 3, 5), "float32")
+    expected = run(tf.constant(x))
+    for a, b in zip(run(tf.constant(np.where(MASK[..., None], x, value))), expected, strict=True):
+        assert_near("dx, y or weight", a, b, 0.0)
 
 
 def test_signature():
@@ -273,8 +358,11 @@ REPLICAS = """
     import keras
     from custom_layers import BatchNormalization
     from custom_layers.checks import assert_near
+    from custom_layers.normalization.channels import sum_over_replicas
 
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    sums = strategy.run(lambda: sum_over_replicas(tf.constant(3.0)))  # not their mean
+    assert [s.numpy() for s in strategy.experimental_local_results(sums)] == [6, 6]
     x = np.random.default_rng(0).standard_normal((8, 3, 4)).astype("float32") + 1
     x[:4] *= 3
     mask = np.random.default_rng(1).random((8, 3)) < 0.6

@@ -1,11 +1,12 @@
-"""channels: tensors seen as (A, C, B), sums by channel, scale and shift with its backward."""
+"""channels: tensors seen as (P, C, Q), sums by channel, scale and shift with its backward."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from custom_layers.checks import assert_near, check_backward
-from custom_layers.normalization.channels import channel_sum, fold, fold_mask, scale_shift, wide
+from custom_layers.gradients import wide
+from custom_layers.normalization.channels import channel_sum, fold, fold_mask, scale_shift
 
 SHAPES = [(2, 3), (0, 3), (1, 1), (2, 3, 5), (2, 3, 5, 2), (2, 0, 3), (7,)]
 
