@@ -8,21 +8,23 @@
 The new model has the weights of the old one and computes the same. It goes by configs: wherever a
 class that has a twin is named in one, be it the layer's own, or inside a wrapper (`Bidirectional`,
 `TimeDistributed`, `RNN(cell)`, `StackedRNNCells`), a nested model or a regularizer, its twin is
-named instead. Layers without twin (and classes derived from one that has) are copied as they are.
+named instead. Layers without a twin (and classes derived from one that has) are copied as they are.
 """
+
+import inspect
+import warnings
 
 import keras
 
-import custom_layers
-
 
 def twins():
-    """{class of Keras: class here} for all layers and regularizers that bear the same name."""
+    """{class of Keras: class here} for all layers and regularizers of the same name."""
     table = {}
-    for name, ours in vars(custom_layers).items():
-        for space in (keras.layers, keras.regularizers):
-            if isinstance(ours, type) and hasattr(space, name):
-                table[getattr(space, name)] = ours
+    for ours in keras.saving.get_custom_objects().values():
+        if getattr(ours, "__module__", "").startswith("custom_layers."):
+            for space in (keras.layers, keras.regularizers):
+                if hasattr(space, ours.__name__):
+                    table[getattr(space, ours.__name__)] = ours
     return table
 
 
@@ -53,8 +55,8 @@ def to_custom(model):
 
     Returns:
         A new model with the same layer names, and with the weights copied. Layers that were shared
-        are shared. If `model` was compiled, so is the new one, with a fresh optimizer: momenta and
-        step counts start anew. Random layers draw other numbers, starting from their seed.
+        are shared, and what was frozen is frozen. If `model` was compiled, so is the new one, with
+        a fresh optimizer: momenta and step counts start anew. Random layers start from their seed.
 
     Raises:
         ValueError: the model is neither functional nor sequential; or a layer inside a wrapper is
@@ -74,16 +76,31 @@ def to_keras(model):
 
 def _clone(model, clone_function):
     clone = keras.models.clone_model(model, clone_function=clone_function, recursive=True)
-    if not model.trainable:
-        clone.trainable = False
     clone.set_weights(model.get_weights())
+    # What a part of a layer is frozen to, or a single weight, no config says.
+    for old, new in zip(model._flatten_layers(), clone._flatten_layers(), strict=True):
+        new.trainable = old.trainable
+    for old, new in zip(model.weights, clone.weights, strict=True):
+        new.trainable = old.trainable
     return clone
 
 
 def _exchange(layer, table):
-    cls = table.get(type(layer), type(layer))
+    parts = list(layer._flatten_layers()) if isinstance(layer, keras.layers.Layer) else []
+    for part in parts:
+        lora = getattr(part, "lora_enabled", False)
+        if type(part) in table and (part.quantization_mode or lora):
+            why = "uses LoRA" if lora else f"is quantized ({part.quantization_mode})"
+            raise TypeError(
+                f"The layer {part.name!r} {why}, which {type(part).__name__} of custom_layers does "
+                "not. Convert the model before."
+            )
     names = {_names(old): _names(new) for old, new in table.items()}
-    return cls.from_config(_rename(layer.get_config(), names))
+    with warnings.catch_warnings():  # of lambdas, whose code is not used
+        warnings.filterwarnings("ignore", "The object being serialized includes a `lambda`")
+        config = layer.get_config()
+    config = _with_functions(config, {part.name: part for part in parts})
+    return table.get(type(layer), type(layer)).from_config(_rename(config, names))
 
 
 def _names(cls):
@@ -92,6 +109,27 @@ def _names(cls):
         space = "regularizers" if issubclass(cls, keras.regularizers.Regularizer) else "layers"
         return f"keras.{space}", cls.__name__, None
     return cls.__module__, cls.__name__, keras.saving.get_registered_name(cls)
+
+
+def _with_functions(config, parts):
+    """The config with functions of the user's own themselves, at any depth, instead of a code.
+
+    Keras cannot make them of their code where they are lambdas or not registered.
+
+    Args:
+        parts: {name: layer} of all layers that the config may have inside.
+    """
+    if isinstance(config, (list, tuple)):
+        return type(config)(_with_functions(entry, parts) for entry in config)
+    if not isinstance(config, dict):
+        return config
+    part = parts.get(config["name"]) if isinstance(config.get("name"), str) else None
+    result = {}
+    for key, value in config.items():
+        attribute = getattr(part, key, None)
+        own = inspect.isfunction(attribute) and not attribute.__module__.startswith("keras.")
+        result[key] = attribute if own else _with_functions(value, parts)
+    return result
 
 
 def _rename(config, names):

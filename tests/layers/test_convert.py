@@ -181,6 +181,77 @@ def test_frozen_models_stay_frozen():
     assert to_custom(model).trainable_weights == []
 
 
+def partly_frozen():
+    """Each way to freeze a part: a cell, a wrapped layer, a nested model, a single weight."""
+    inner = keras.Sequential([keras.Input((3,)), layers.Dense(4), layers.Dense(5)], name="inner")
+    inner.layers[0].trainable = False
+    frozen = keras.Sequential([keras.Input((5,)), layers.Dense(5)], name="frozen")
+    frozen.trainable = False
+    model = keras.Sequential(
+        [
+            keras.Input((4, 2)),
+            layers.Bidirectional(layers.LSTM(3, return_sequences=True), name="both"),
+            layers.TimeDistributed(layers.Dense(3), name="each"),
+            layers.GRU(3, name="gru"),
+            inner,
+            frozen,
+            layers.Dense(2, name="single"),
+            layers.BatchNormalization(name="norm"),
+        ]
+    )
+    model.get_layer("both").backward_layer.cell.trainable = False
+    model.get_layer("each").layer.trainable = False
+    model.get_layer("gru").cell.trainable = False
+    model.get_layer("single").bias.trainable = False
+    model.get_layer("norm").trainable = False
+    return model
+
+
+def test_parts_stay_frozen():
+    model = partly_frozen()
+    for other in (to_custom(model), to_keras(to_custom(model))):
+        assert [w.trainable for w in other.weights] == [w.trainable for w in model.weights]
+        shapes = [w.shape for w in model.trainable_variables]
+        assert [w.shape for w in other.trainable_variables] == shapes
+        assert not other.get_layer("gru").cell.trainable
+        assert not other.get_layer("frozen").trainable
+        assert other.get_layer("inner").trainable
+
+
+def test_a_frozen_model_and_what_is_in_it():
+    """`trainable` itself too: it decides what a BatchNormalization does."""
+    model = partly_frozen()
+    model.trainable = False
+    ours = to_custom(model)
+    assert not ours.trainable
+    assert not any(layer.trainable for layer in ours._flatten_layers())
+
+
+def test_nested_models_are_exchanged():
+    found = {type(x) for x in to_custom(nested()[0])._flatten_layers() if x.weights}
+    assert custom_layers.Dense in found
+    assert layers.Dense not in found
+
+
+def thrice(z):
+    return 3 * z
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_functions_of_ones_own(wrapped):
+    """Lambdas, closures and named ones, which Keras cannot make of a config."""
+    scale = tf.constant(0.5)
+    dense = layers.Dense(3, activation=lambda z: scale * z)
+    cells = [layers.LSTMCell(3, activation=lambda z, a=a: tf.tanh(a * z)) for a in (1.0, 2.0)]
+    x = keras.Input((4, 2))
+    y = layers.TimeDistributed(dense)(x) if wrapped else dense(x)
+    y = layers.GRU(3, activation=thrice, return_sequences=True)(y)
+    model = keras.Model(x, layers.Activation(lambda z: z + 1)(layers.RNN(cells)(y)))
+    for other in (to_custom(model), to_keras(to_custom(model))):
+        x = normal(3, 4, 2)
+        assert_same(other(x), model(x))
+
+
 def test_without_inputs():
     model = keras.Sequential([layers.Dense(3), layers.ReLU()])
     assert not to_custom(model).built
@@ -223,6 +294,18 @@ def test_the_table_is_that_of_the_exports():
 def test_what_cannot_be_converted():
     with pytest.raises(ValueError, match="only supported for Sequential models or Functional"):
         to_custom(type("Mine", (keras.Model,), {})())
-    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, lora_rank=2)])
-    with pytest.raises(TypeError, match="of keras.layers.Dense is not available"):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, lora_rank=2, name="d")])
+    with pytest.raises(TypeError, match="^The layer 'd' uses LoRA, which Dense of custom_layers"):
         to_custom(model)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_quantized_model_gets_one_reason(wrapped):
+    model = keras.Sequential([keras.Input((2, 4)), layers.Dense(3, name="d")])
+    model.layers[0].quantize("int8")
+    if wrapped:
+        model = keras.Sequential([keras.Input((5, 2, 4)), layers.TimeDistributed(model)])
+    reason = "^The layer 'd' is quantized .int8., which Dense of custom_layers does not. Convert"
+    with pytest.raises(TypeError, match=reason) as error:
+        to_custom(model)
+    assert len(str(error.value)) < 150
