@@ -2,7 +2,7 @@
 
 A constructor argument becomes an attribute of the same name (scikit-learn's rule), so the config is
 read off the signatures and written once, here. An argument whose name ends in `initializer`,
-`regularizer`, `constraint` or `activation` is what Keras's function `get` of that kind makes of it.
+`regularizer`, `constraint` or `activation` is an object of that kind, or whatever names one.
 """
 
 import inspect
@@ -10,7 +10,6 @@ import math
 import numbers
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 SERIALIZED = {
@@ -19,6 +18,7 @@ SERIALIZED = {
     "constraint": keras.constraints,
     "activation": keras.activations,
 }
+PLAIN = (str, bool, int, float, type(None))  # what a config has as it is
 
 
 def check_positive(**arguments):
@@ -75,8 +75,8 @@ def check_mask(mask, shape, axes="(B, T)"):
 class Layer(keras.layers.Layer):
     """A Keras layer whose config follows from its signature.
 
-    Arguments that Keras's layers have and these have not stand in `NOT_HERE`: a config that names
-    one without using it loads, using one raises a ValueError.
+    Arguments that Keras's layers have and these lack stand in `NOT_HERE`: a config that names one
+    without using it loads, using one raises a ValueError.
     """
 
     NOT_HERE = frozenset({"lora_rank", "lora_alpha", "quantization_config"})
@@ -84,12 +84,22 @@ class Layer(keras.layers.Layer):
     def __init__(self, **kwargs):
         for name in sorted(self.NOT_HERE & kwargs.keys()):
             if kwargs.pop(name) is not None:
-                raise ValueError(
-                    f"`{name}` of keras.layers.{type(self).__name__} is not available in "
-                    f"custom_layers, which has neither LoRA nor quantization. Leave `{name}` out, "
-                    "or keep Keras's layer."
-                )
+                raise ValueError(self._lacks(f"the argument `{name}`"))
         super().__init__(**kwargs)
+        if self.quantization_mode is not None:
+            raise ValueError(self._lacks(f"the dtype {self.dtype_policy.name!r}"))
+
+    def _lacks(self, what):
+        return (
+            f"{type(self).__name__} of custom_layers does not have {what}, as it has neither LoRA "
+            "nor quantization. Keep Keras's layer; `custom_layers.convert.to_keras` makes it."
+        )
+
+    def enable_lora(self, *args, **kwargs):
+        raise NotImplementedError(self._lacks("the method `enable_lora`"))
+
+    def quantize(self, *args, **kwargs):
+        raise NotImplementedError(self._lacks("the method `quantize`"))
 
     def set_weight_options(self, weight, initializer, regularizer, constraint):
         """Store the three options of `weight` as `<weight>_initializer` and so on."""
@@ -109,12 +119,10 @@ class Layer(keras.layers.Layer):
         for name in self._argument_names() - config.keys() - {"activity_regularizer"}:
             value = getattr(self, name)
             kind = SERIALIZED.get(name.rpartition("_")[2])
-            if kind is not None:
-                value = kind.serialize(value)
-            elif isinstance(value, np.generic):
-                value = value.item()  # Keras saves Python's numbers only
-            elif isinstance(value, keras.layers.Layer):
+            if isinstance(value, keras.layers.Layer):
                 value = keras.saving.serialize_keras_object(value)
+            elif kind is not None and not isinstance(value, PLAIN):
+                value = kind.serialize(value)
             config[name] = value
         return config
 
@@ -126,15 +134,27 @@ class Layer(keras.layers.Layer):
     def _argument_names(self):
         """All named constructor arguments, those of base classes included.
 
-        A subclass elsewhere that does not keep an argument as an attribute writes its own
-        `get_config`, as with Keras's layers.
+        Raises:
+            NotImplementedError: one is not an attribute of the same name, and no class from its own
+                downwards writes a `get_config` that could tell its value.
         """
-        names = set()
+        names, missing, written = set(), {}, False
         for cls in type(self).__mro__[: type(self).__mro__.index(Layer)]:
-            if "__init__" in vars(cls):
-                for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
-                    if parameter.kind is not parameter.VAR_KEYWORD and hasattr(
-                        self, parameter.name
-                    ):
-                        names.add(parameter.name)
+            written = written or "get_config" in vars(cls)
+            if "__init__" not in vars(cls):
+                continue
+            for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
+                if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                    continue
+                if hasattr(self, parameter.name):
+                    names.add(parameter.name)
+                elif written:
+                    missing.pop(parameter.name, None)
+                else:
+                    missing[parameter.name] = cls.__name__
+        for name, cls in missing.items():
+            raise NotImplementedError(
+                f"The config of {type(self).__name__} would lack `{name}`, an argument of {cls}. "
+                f"Keep it as an attribute of the same name, or write a `get_config` for {cls}."
+            )
         return names

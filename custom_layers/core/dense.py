@@ -13,6 +13,8 @@ A sparse x (rank 2) keeps its values v at (row, column); the formula is the same
 Rumelhart, Hinton & Williams, Learning representations by back-propagating errors, Nature 1986.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -25,18 +27,19 @@ def affine_forward(x, kernel, bias):
     y = tf.matmul(x, kernel) if x.shape.rank == 2 else tf.tensordot(x, kernel, 1)
     if bias is not None:
         y = tf.nn.bias_add(y, bias)
-    return y, (x, kernel)
+    return y, (x, kernel, bias is not None)
 
 
 def affine_backward(dy, cache):
-    x, kernel = cache
+    """dy (..., O) -> dx (..., I), dkernel (I, O), dbias (O,)."""
+    x, kernel, biased = cache
     shape = None if x.shape.rank == 2 else tf.shape(x)
     if shape is not None:  # the leading axes as one
         x = tf.reshape(x, (-1, kernel.shape[0]))  # (N, I)
         dy = tf.reshape(dy, (-1, kernel.shape[1]))  # (N, O)
     dx = tf.matmul(dy, kernel, transpose_b=True)
     dkernel = tf.matmul(x, dy, transpose_a=True)
-    dbias = sum_places(dy)
+    dbias = sum_places(dy) if biased else None
     return dx if shape is None else tf.reshape(dx, shape), dkernel, dbias
 
 
@@ -49,17 +52,18 @@ def sparse_affine_forward(values, indices, dense_shape, kernel, bias):
     y = tf.sparse.sparse_dense_matmul(x, kernel)
     if bias is not None:
         y = tf.nn.bias_add(y, bias)
-    return y, (x, kernel)
+    return y, (x, kernel, bias is not None)
 
 
 def sparse_affine_backward(dy, cache):
-    x, kernel = cache
+    """dy (N, O) -> dvalues (E,), None, None, dkernel as IndexedSlices, dbias (O,)."""
+    x, kernel, biased = cache
     rows, columns = x.indices[:, 0], x.indices[:, 1]
     dvalues = tf.reduce_sum(tf.gather(dy, rows) * tf.gather(kernel, columns), 1)
     # The rows that x touches and no others, as of an embedding.
     touched = tf.gather(dy, rows) * x.values[:, tf.newaxis]
     dkernel = tf.IndexedSlices(touched, columns, tf.shape(kernel, tf.int64))
-    dbias = sum_places(dy)
+    dbias = sum_places(dy) if biased else None
     return dvalues, None, None, dkernel, dbias
 
 
@@ -81,9 +85,9 @@ class Dense(Layer):
 
     def __init__(
         self,
-        units,
-        activation=None,
-        use_bias=True,
+        units: int,
+        activation: str | Callable | None = None,
+        use_bias: bool = True,
         kernel_initializer="glorot_uniform",
         bias_initializer="zeros",
         kernel_regularizer=None,
@@ -110,7 +114,7 @@ class Dense(Layer):
                 "The last axis of the input of Dense must have a known size. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
-        self.kernel = self.add_weight(
+        self._kernel = self.add_weight(
             name="kernel", shape=(features, self.units), **self.weight_options("kernel")
         )
         self.bias = None
@@ -119,6 +123,13 @@ class Dense(Layer):
                 name="bias", shape=(self.units,), **self.weight_options("bias")
             )
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: features})
+
+    @property
+    def kernel(self):
+        """The weight; a subclass may return another tensor of its shape, made of it."""
+        if not hasattr(self, "_kernel"):
+            raise AttributeError("You must build the layer before accessing `kernel`.")
+        return self._kernel
 
     def call(self, inputs, training=None):
         kernel = tf.convert_to_tensor(self.kernel)

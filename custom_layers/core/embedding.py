@@ -27,6 +27,7 @@ def lookup_forward(table, indices):
 
 
 def lookup_backward(dy, cache):
+    """dy (..., D) -> dtable (V, D) as IndexedSlices."""
     shape, indices = cache
     rows = tf.reshape(dy, (-1, dy.shape[-1]))
     return tf.IndexedSlices(rows, tf.reshape(indices, (-1,)), shape), None
@@ -53,12 +54,12 @@ class Embedding(Layer):
 
     def __init__(
         self,
-        input_dim,
-        output_dim,
+        input_dim: int,
+        output_dim: int,
         embeddings_initializer="uniform",
         embeddings_regularizer=None,
         embeddings_constraint=None,
-        mask_zero=False,
+        mask_zero: bool = False,
         weights=None,
         **kwargs,
     ):
@@ -82,12 +83,19 @@ class Embedding(Layer):
     def build(self, input_shape=None):
         if self.built:  # by the argument `weights`
             return
-        self.embeddings = self.add_weight(
+        self._embeddings = self.add_weight(
             name="embeddings",
             shape=(self.input_dim, self.output_dim),
             **self.weight_options("embeddings"),
         )
         self.built = True
+
+    @property
+    def embeddings(self):
+        """The weight; a subclass may return another tensor of its shape, made of it."""
+        if not hasattr(self, "_embeddings"):
+            raise AttributeError("You must build the layer before accessing `embeddings`.")
+        return self._embeddings
 
     def call(self, inputs):
         table = tf.convert_to_tensor(self.embeddings)

@@ -30,6 +30,7 @@ def bag_forward(table, ids, weights):
 
 
 def bag_backward(dy, cache):
+    """dy (N, O) -> dtable (I, O), None, dweights (N, L)."""
     table, ids, weights = cache
     dy = tf.expand_dims(wide(dy), 1)
     to_table = tf.matmul(tf.expand_dims(wide(weights), 2), dy)  # (N, L, O)
@@ -66,8 +67,8 @@ class EmbeddingBag(Layer):
 
     def __init__(
         self,
-        input_dim,
-        output_dim,
+        input_dim: int,
+        output_dim: int,
         embeddings_initializer="glorot_uniform",
         embeddings_regularizer=None,
         activity_regularizer=None,

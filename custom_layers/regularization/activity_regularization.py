@@ -23,7 +23,7 @@ class ActivityRegularization(Layer):
         ValueError: `l1` or `l2` is negative or not finite.
     """
 
-    def __init__(self, l1=0.0, l2=0.0, **kwargs):
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs):
         super().__init__(**kwargs)
         for name, value in (("l1", l1), ("l2", l2)):
             if not (isinstance(value, (int, float)) and 0 <= value < float("inf")):

@@ -1,19 +1,19 @@
 """Dropout: each number is zeroed with probability r, the others grow by 1 / (1 - r).
 
-    y = x m / (1 - r)         m is 1 with probability 1 - r, otherwise 0
+    y = x m / (1 - r)         m is 1 with probability 1 - r, otherwise 0        r the `rate`
 
 Backward, given dy = dL/dy: dx = dy m / (1 - r), with the same m.
 
-The mask m is not kept but computed a second time, so the cache is the seed alone. (A graph's
-optimizer may see that both are one, and keep a byte per entry.) That needs random numbers which are
-a function of seed and position and cost next to nothing. Number the positions in rows of 1024;
-row i has the random words a_i (even) and b_i, column j has c_j (odd) and d_j:
+The mask m is not kept but drawn a second time, so the cache is the seed alone. (A graph's optimizer
+may see that both are the same, and keep a byte per entry.) That needs random numbers which are a
+function of seed and position and cost next to nothing. Number the positions in rows of 1024; row i
+has the random words a_i (even) and b_i, column j has c_j (odd) and d_j:
 
     h_ij = (a_i + c_j) (b_i + d_j)  mod 2^32           m_ij = 1  if  h_ij >= r 2^32
 
-The first factor is odd, so multiplying by it permutes the 32-bit words, and h_ij is as uniform as
-b_i + d_j is. Of three positions no sum b_i + d_j follows from the other two, so any three draws are
-independent ("tabulation hashing is 3-independent"); of four corners of a rectangle the sums are
+The first factor is odd, so multiplication by it permutes the 32-bit words, and h_ij is as uniform
+as b_i + d_j is. Of three positions no sum b_i + d_j follows from the other two, so any three draws
+are independent ("tabulation hashing is 3-independent"); of four corners of a rectangle the sums are
 dependent, but the unrelated odd factors hide it. The few words a, b, c, d come from SplitMix64.
 These are integers only: eager, graph and XLA code draw the same mask on every device.
 
@@ -72,14 +72,14 @@ def random_words(seed, count):
     autograph=False,
 )
 def _at_least(seed, shape, threshold):
-    """One call in eager mode, where each of some 60 small operations would cost as much."""
+    """The mask m; a single call in eager mode, where each of some 60 small operations costs one."""
     count = tf.reduce_prod(shape)
-    keep = random_words(seed, count) >= threshold
-    return tf.reshape(tf.reshape(keep, (-1,))[:count], shape)
+    m = random_words(seed, count) >= threshold
+    return tf.reshape(tf.reshape(m, (-1,))[:count], shape)
 
 
-def keep_mask(seed, shape, rate):
-    """Booleans of the given shape, each True with probability 1 - rate to within 2^-33."""
+def random_mask(seed, shape, rate):
+    """m as booleans of the given shape, each True with probability 1 - rate to within 2^-33."""
     threshold = min(round(rate * 2**32), 2**32 - 1)
     return _at_least(tf.cast(seed, tf.int64), shape, tf.constant(threshold, tf.uint32))
 
@@ -96,24 +96,25 @@ def dropout_forward(x, seed, *, rate, noise_shape=None):
         return tf.zeros_like(x), seed
     sizes = tf.shape(x, tf.int64)
     if noise_shape is None:
-        keep = keep_mask(seed, sizes, rate)
+        m = random_mask(seed, sizes, rate)
     else:
         noise = [sizes[i] if size is None else size for i, size in enumerate(noise_shape)]
-        keep = keep_mask(seed, tf.stack([tf.cast(size, tf.int64) for size in noise]), rate)
-        keep = tf.broadcast_to(keep, sizes)  # an error, rather than a y larger than x
-    y = tf.where(keep, x * tf.constant(1 / (1 - rate), x.dtype), tf.zeros((), x.dtype))
+        m = random_mask(seed, tf.stack([tf.cast(size, tf.int64) for size in noise]), rate)
+        m = tf.broadcast_to(m, sizes)  # an error, rather than a y larger than x
+    y = tf.where(m, x * tf.constant(1 / (1 - rate), x.dtype), tf.zeros((), x.dtype))
     return tf.ensure_shape(y, x.shape), seed
 
 
 def dropout_backward(dy, seed, **options):
-    return dropout_forward(dy, seed, **options)[0], None  # linear in x, and the mask is drawn again
+    """dx: the same map, linear in x, of dy, with the mask drawn again."""
+    return dropout_forward(dy, seed, **options)[0], None
 
 
 dropout = with_backward(dropout_forward, dropout_backward)
 
 
 def next_seed(generator):
-    """The next seed (2,) of a `keras.random.SeedGenerator`, another one on each replica."""
+    """The next seed (2,) of a `keras.random.SeedGenerator`, a different one on each replica."""
     seed = generator.next()
     context = tf.distribute.get_replica_context()
     if context is not None and context.num_replicas_in_sync > 1:
@@ -153,15 +154,21 @@ class Dropout(Layer):
     Output as input, of any shape. Where `noise_shape` has a 1, all entries along that axis share
     their fate. At inference the input passes through.
 
-    The masks are other ones than Keras's for the same seed. Unlike Keras's they are the same in
-    eager, graph and XLA code, and other ones on each replica of a `tf.distribute` strategy.
+    For the same seed, the masks differ from Keras's. Unlike Keras's they are the same in eager,
+    graph and XLA code, and differ between the replicas of a `tf.distribute` strategy.
 
     Raises:
         ValueError: `rate` is not in [0, 1]; `noise_shape` is not made of positive integers and
             None; in training, the input is not of floats.
     """
 
-    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: tuple[int | None, ...] | None = None,
+        seed: int | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if not isinstance(rate, numbers.Real) or not 0 <= rate <= 1:
             raise ValueError(
@@ -201,12 +208,6 @@ class Dropout(Layer):
 
 
 class _SpatialDropout(Dropout):
-    """Zeroes whole channels of its input at random while training, and scales up the others.
-
-    In convolutions neighbors are much alike, so zeroing single entries hides little. Input
-    `(B, ..., C)`, or `(B, C, ...)` with `data_format="channels_first"`; output as input.
-    """
-
     rank = None
 
     def __init__(self, rate, seed=None, name=None, dtype=None):
@@ -228,21 +229,35 @@ class _SpatialDropout(Dropout):
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class SpatialDropout1D(_SpatialDropout):
-    __doc__ = _SpatialDropout.__doc__
+    """Zeroes whole channels of its input at random while training, and scales up the others.
+
+    In convolutions neighbors are much alike, so zeroing single entries hides little. Input
+    `(B, T, C)`; output as input.
+    """
+
     rank = 1
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class SpatialDropout2D(_SpatialDropout):
-    __doc__ = _SpatialDropout.__doc__
+    """`SpatialDropout1D` of images `(B, H, W, C)`, or `(B, C, H, W)` with channels first."""
+
     rank = 2
 
-    def __init__(self, rate, data_format=None, seed=None, name=None, dtype=None):
+    def __init__(
+        self,
+        rate: float,
+        data_format: str | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+        dtype=None,
+    ):
         super().__init__(rate, seed, name, dtype)
         self.data_format = standardize_data_format(data_format)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class SpatialDropout3D(SpatialDropout2D):
-    __doc__ = _SpatialDropout.__doc__
+    """`SpatialDropout1D` of volumes `(B, D, H, W, C)`, or `(B, C, D, H, W)` with channels first."""
+
     rank = 3

@@ -33,6 +33,7 @@ def penalty_forward(w, *, l1=0.0, l2=0.0):
 
 
 def penalty_backward(dy, w, *, l1=0.0, l2=0.0):
+    """dR (a scalar) -> dw, of the shape of w."""
     dw = []
     if l1:
         dw.append(dy * l1 * tf.sign(w))
@@ -58,7 +59,7 @@ def _check_factor(name, value):
 class L1(keras.regularizers.Regularizer):
     """The penalty `l1 Σ |w|`."""
 
-    def __init__(self, l1=0.01):
+    def __init__(self, l1: float = 0.01):
         self.l1 = _check_factor("l1", 0.01 if l1 is None else l1)
 
     def __call__(self, x):
@@ -72,7 +73,7 @@ class L1(keras.regularizers.Regularizer):
 class L2(keras.regularizers.Regularizer):
     """The penalty `l2 Σ w²`."""
 
-    def __init__(self, l2=0.01):
+    def __init__(self, l2: float = 0.01):
         self.l2 = _check_factor("l2", 0.01 if l2 is None else l2)
 
     def __call__(self, x):
@@ -86,7 +87,7 @@ class L2(keras.regularizers.Regularizer):
 class L1L2(keras.regularizers.Regularizer):
     """The penalty `l1 Σ |w| + l2 Σ w²`."""
 
-    def __init__(self, l1=0.0, l2=0.0):
+    def __init__(self, l1: float = 0.0, l2: float = 0.0):
         self.l1 = _check_factor("l1", 0.0 if l1 is None else l1)
         self.l2 = _check_factor("l2", 0.0 if l2 is None else l2)
 

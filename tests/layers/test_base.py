@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from custom_layers.base import Layer, check_positive
 from custom_layers.core.dense import Dense
+from custom_layers.core.embedding import Embedding
 
 
 class Scale(Layer):
@@ -36,6 +37,75 @@ def test_config_is_the_signature():
 
 def test_a_subclass_keeps_the_arguments_of_its_base():
     assert Twice().get_config()["factor"] == 4.0
+
+
+class Forgetful(Scale):
+    def __init__(self, rate, **kwargs):
+        super().__init__(**kwargs)
+        self.kept_as = rate
+
+
+class Careful(Forgetful):
+    def get_config(self):
+        return {**super().get_config(), "rate": self.kept_as}
+
+
+class More(Careful):
+    def __init__(self, rate, more, **kwargs):
+        super().__init__(rate, **kwargs)
+
+
+def test_no_argument_vanishes_from_the_config():
+    with pytest.raises(NotImplementedError, match="of Forgetful would lack `rate`"):
+        Forgetful(0.5).get_config()
+    assert Careful.from_config(Careful(0.5).get_config()).kept_as == 0.5
+    with pytest.raises(NotImplementedError, match="lack `more`, an argument of More"):
+        More(0.5, 1).get_config()
+
+
+class Gated(Dense):
+    def __init__(self, units, gate_activation="sigmoid", gate_initializer=None, **kwargs):
+        super().__init__(units, **kwargs)
+        self.gate_activation = gate_activation
+        self.gate_initializer = gate_initializer
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", None, keras.activations.tanh])
+def test_what_names_an_object_may_stay_a_name(activation):
+    """An argument of a subclass elsewhere, which need not keep what Keras's `get` makes of it."""
+    config = Gated(3, activation, "zeros").get_config()
+    expected = "tanh" if callable(activation) else activation
+    assert config["gate_activation"] == expected
+    assert Gated.from_config(config).gate_activation == expected
+    assert config["gate_initializer"] == "zeros"
+
+
+def test_neither_lora_nor_quantization():
+    """One sentence each, which names what is missing and what helps."""
+    layer = Dense(3, name="dense")
+    layer.build((None, 2))
+    with pytest.raises(NotImplementedError, match="method `enable_lora`.*convert.to_keras"):
+        layer.enable_lora(2)
+    with pytest.raises(NotImplementedError, match="method `quantize`.*convert.to_keras"):
+        layer.quantize("int8")
+    for cls in (Dense, Embedding):
+        arguments = (3,) if cls is Dense else (3, 2)
+        with pytest.raises(ValueError, match="argument `lora_rank`.*convert.to_keras"):
+            cls(*arguments, lora_rank=4)
+        with pytest.raises(ValueError, match="dtype 'int8_from_float32'.*convert.to_keras"):
+            cls(*arguments, dtype="int8_from_float32")
+    model = keras.Sequential([keras.Input((2,)), layer])
+    with pytest.warns(UserWarning, match="method `quantize`.*convert.to_keras"):
+        model.quantize("int8", filters="dense")
+    assert model(np.ones((1, 2))).shape == (1, 3)
+
+
+def test_an_unbuilt_layer_says_so():
+    for layer, name in ((Dense(3), "kernel"), (Embedding(3, 2), "embeddings")):
+        with pytest.raises(AttributeError, match=f"must build the layer before .*`{name}`"):
+            getattr(layer, name)
+    with pytest.raises(AttributeError, match="has never been called"):
+        _ = Dense(3).output
 
 
 def test_weight_options():

@@ -88,7 +88,7 @@ def test_wrong_inputs():
 
 
 def test_what_is_not_here():
-    with pytest.raises(ValueError, match="`lora_rank` of keras.layers.Dense is not available"):
+    with pytest.raises(ValueError, match="Dense of custom_layers .* argument `lora_rank`"):
         Dense(3, lora_rank=2)
     config = {**keras.layers.Dense(3).get_config(), "lora_rank": None, "lora_alpha": None}
     assert Dense.from_config(config).units == 3

@@ -151,7 +151,7 @@ def test_errors():
             Embedding(value, 8)
         with pytest.raises(ValueError, match=f"`output_dim` must be a positive integer.*{value}"):
             Embedding(8, value)
-    with pytest.raises(ValueError, match="`lora_rank` of keras.layers.Embedding is not available"):
+    with pytest.raises(ValueError, match="Embedding of custom_layers .* argument `lora_rank`"):
         Embedding(3, 4, lora_rank=2)
     with pytest.warns(UserWarning, match="`input_length` is deprecated"):
         Embedding(3, 4, input_length=5)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from custom_layers import Dropout, SpatialDropout1D, SpatialDropout2D, SpatialDropout3D
 from custom_layers.checks import assert_near, check_backward, check_signature, check_twin
-from custom_layers.regularization.dropout import dropout, keep_mask, next_seed, random_words
+from custom_layers.regularization.dropout import dropout, next_seed, random_mask, random_words
 
 TWINS = [Dropout, SpatialDropout1D, SpatialDropout2D, SpatialDropout3D]
 DRAWS = 10_000_000
@@ -23,7 +23,7 @@ def seed(first=7, second=0):
 
 
 def mask(shape, rate=0.5, first=7, second=0):
-    return keep_mask(seed(first, second), shape, rate).numpy()
+    return random_mask(seed(first, second), shape, rate).numpy()
 
 
 # The layer
@@ -314,7 +314,7 @@ def test_rank_of_a_mask():
 def test_counts_of_many_calls():
     """Small masks over many steps: each position and each step is fair."""
     draw = tf.function(
-        lambda step: keep_mask(tf.stack([tf.constant(5, tf.int64), step]), (50,), 0.3)
+        lambda step: random_mask(tf.stack([tf.constant(5, tf.int64), step]), (50,), 0.3)
     )
     keep = np.stack([draw(tf.constant(step, tf.int64)) for step in range(2000)])
     spread = np.sqrt(0.3 * 0.7)
