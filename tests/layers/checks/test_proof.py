@@ -6,6 +6,9 @@ import pytest
 
 from custom_layers.checks import ALL, CannotCheck, check_layer
 from tests.layers.checks.mutants import MUTANTS, X
+from tests.layers.checks.sound import SOUND
+
+NUMERICAL = ALL[: [f.__name__ for f in ALL].index("config")]
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -61,3 +64,20 @@ def test_a_large_tensor_costs_a_few_evaluations():
     x = np.zeros((1, 1000), "float32")
     report = check_layer(lambda: keras.layers.Dense(1000), x, promises=["gradient"])
     assert not report.broken
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_sound_layer_is_not_accused(name):
+    make, inputs = SOUND[name]
+    report = check_layer(make, inputs)
+    assert not report.broken, str(report)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("name", SOUND)
+def test_a_sound_layer_is_not_accused_with_any_seed(name, seed):
+    """The promises in which numbers of a seed matter."""
+    make, inputs = SOUND[name]
+    report = check_layer(make, inputs, seed=seed, promises=NUMERICAL)
+    assert not report.broken, str(report)
