@@ -1,4 +1,4 @@
-"""How fast this is, beside Keras, PyTorch and PyG, and beside what the machine can do.
+"""The speed of layers and models, compared with Keras, PyTorch, PyG and the machine's own limit.
 
     python -m scripts.benchmark                          all layers, small sizes, against Keras
     python -m scripts.benchmark LSTM GRU --sizes all --mode xla --csv
@@ -9,11 +9,11 @@
     python -m scripts.benchmark lengths                  an epoch of texts of 50 lengths
     python -m scripts.benchmark --markdown               the tables of README, from the CSVs
 
-Ours and the other are timed in turn, one call each, in one process (PyTorch: a second process that
-waits while ours runs). The table gives medians over the pairs, the ratio other/ours with its
-quartiles (above 1: ours is faster), the bytes kept between forward and backward, and the floor:
-the bare matrix products, or one pass over the bytes. A step is the forward and the gradients of
-inputs and weights; of GCN and GAT, all that `fit` does for a batch.
+Both sides are timed in turn, one call each, in one process (PyTorch: in a second process, which
+waits while ours runs). The table shows medians over the pairs, the ratio other/ours with its
+quartiles (above 1: ours is faster), the bytes kept between forward and backward, and the floor: the
+bare matrix products, or one pass over the bytes. A step is the forward and the gradients of inputs
+and weights; for GCN and GAT, all that `fit` does for a batch.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def parse(argv):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("name", nargs="*", help="names of layers, or: models [MODEL ...], lengths")
+    parser.add_argument("name", nargs="*", help="layers, or: models [MODEL ...], or: lengths")
     parser.add_argument("--mode", choices=["graph", "xla", "eager"], default="graph")
     parser.add_argument("--against", choices=RIVALS, default="keras")
     parser.add_argument("--sizes", choices=["small", "all"], default="small")
@@ -62,7 +62,7 @@ def parse(argv):
     parser.add_argument("--threads", type=count, help="how many processors to use (default: all)")
     parser.add_argument("--torch-python", help="a Python that has torch (and torch_geometric)")
     parser.add_argument("--csv", action="store_true", help="write to scripts/results/")
-    parser.add_argument("--markdown", action="store_true", help="write README's tables from CSVs")
+    parser.add_argument("--markdown", action="store_true", help="write README's tables")
     arguments = parser.parse_intermixed_args(argv)
     subject = arguments.name[0] if arguments.name else None
     special = subject in ("models", "lengths")
@@ -75,7 +75,7 @@ def parse(argv):
     if arguments.against != "keras" and not arguments.torch_python:
         raise InputError(f"--against {arguments.against} needs --torch-python")
     if arguments.torch_python and not os.access(arguments.torch_python, os.X_OK):
-        raise InputError(f"--torch-python {arguments.torch_python} is no program")
+        raise InputError(f"--torch-python {arguments.torch_python} is not a program")
     processors = len(os.sched_getaffinity(0))
     if arguments.threads and arguments.threads > processors:
         raise InputError(f"--threads {arguments.threads}: there are {processors} processors")
@@ -112,7 +112,7 @@ def main(argv=None):
     if arguments.markdown:
         write_readme()
         return
-    if arguments.threads:  # before the first operation, which starts as many threads
+    if arguments.threads:  # before the first operation, which starts the threads
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
     worker = None
     if arguments.subject in ("torch", "pyg"):

@@ -1,11 +1,11 @@
-"""A picture of how the time of a training step grows: ours, Keras's, and what the machine can do.
+"""A picture of how the time of a training step grows: ours, Keras's, and the machine's own limit.
 
     python -m scripts.benchmark.scaling     writes docs/scaling.png, and a CSV to scripts/results/
 
-Time steps, batch and width of an LSTM, edges of a GraphConv. The floor of the LSTM is its matrix
-products alone; that of the GraphConv one pass over the rows that it must read and write for each
-edge. Keras has no graph layers: beside GraphConv stands what TensorFlow makes of its formula, a
-product with a sparse matrix, which XLA does not know; and GraphConv compiled by XLA.
+It grows with the time steps, batch and width of an LSTM, and with the edges of a GraphConv. The
+floor of LSTM is its matrix products alone, that of GraphConv one pass over the rows that it must
+read and write for each edge. Keras has no graph layers: GraphConv is compared with TensorFlow's
+product of a sparse matrix, which XLA lacks, and with itself compiled by XLA.
 """
 
 import argparse
@@ -39,7 +39,7 @@ SIZES = {
 
 
 class SparseProduct(keras.layers.Layer):
-    """Â x W with a sparse matrix Â (N, N), whose derivative TensorFlow knows."""
+    """Â x W with a sparse matrix Â (N, N), differentiated by TensorFlow."""
 
     def __init__(self, matrix, units):
         super().__init__()

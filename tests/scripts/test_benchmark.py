@@ -341,7 +341,7 @@ def test_words_and_options_in_any_order():
         ("--threads 9999", "--threads 9999: there are"),
         ("--mode fast", "--mode: invalid choice: 'fast'"),
         ("--against pyg", "--against pyg needs --torch-python"),
-        ("--against torch --torch-python /nowhere", "--torch-python /nowhere is no program"),
+        ("--against torch --torch-python /nowhere", "--torch-python /nowhere is not a program"),
         ("models --against torch", "models are measured against keras, not torch"),
         ("lengths --mode eager", "lengths are measured with --mode graph or xla, not eager"),
         ("--nonsense", "unrecognized arguments: --nonsense"),
