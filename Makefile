@@ -2,6 +2,8 @@
 # make train    trains the default recipe           make lint     checks the style
 # make fuzz     ten minutes of random arguments against Keras
 # make keras-suite  Keras's own tests against our classes; MODULES="dense_test ..." for some
+# make mutants  plants mistakes in the library, one at a time, and tells which no test notices (hours);
+#               MUTANTS="lstm pooling" for some, JOBS=2 for two at a time
 # make recipes  trains every recipe that needs no network, briefly; each must beat its baseline
 # make benchmark  measures every comparison and draws docs/scaling.png; wants a quiet machine, and
 #                TORCH_PYTHON=... for those beside PyTorch and PyG
@@ -13,7 +15,7 @@ PY := .venv/bin/python
 unexport PYTHONDONTWRITEBYTECODE
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup train recipes test fuzz keras-suite benchmark lint format clean
+.PHONY: setup train recipes test fuzz keras-suite mutants benchmark lint format clean
 
 setup: .venv/installed
 
@@ -36,6 +38,9 @@ fuzz: setup
 
 keras-suite: setup
 	$(PY) tests/promises/keras_suite/run.py $(MODULES)
+
+mutants: setup
+	$(PY) -m tests.mutants.run --jobs $(or $(JOBS),1) $(MUTANTS)
 
 BENCHMARK = $(PY) -m scripts.benchmark --csv
 AGAINST = $(BENCHMARK) --torch-python $(TORCH_PYTHON) --against
