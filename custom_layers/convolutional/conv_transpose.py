@@ -18,66 +18,55 @@ Zeiler, Krishnan, Taylor & Fergus, Deconvolutional networks, CVPR 2010; Dumoulin
 convolution arithmetic for deep learning, arXiv 1603.07285.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
 from custom_layers.base import Layer
 from custom_layers.convolutional import windows
-from custom_layers.convolutional.correlation import (
-    correlate,
-    correlate_dw,
-    correlate_dx,
-)
+from custom_layers.convolutional.correlation import correlate, correlate_dw, correlate_dx
 from custom_layers.gradients import sum_places, with_backward
 
 
-def conv_transpose_forward(x, kernel, bias, *, output_padding=None, **how):
-    """x (B, m..., I), kernel (k..., O, I), bias (O,) or None -> y (B, n..., O)."""
-    sizes = windows.transposed_lengths(
-        windows.sizes_of(x), kernel.shape[:-2], output_padding=output_padding, **how
-    )
-    _check_sizes(windows.sizes_of(x), sizes, kernel.shape, output_padding, **how)
-    y = correlate_dx(x, kernel, sizes, **how)
+def conv_transpose_forward(x, kernel, bias, *, output_padding=None, **options):
+    """x (B, m..., I), kernel (k..., O, I), bias (O,) or None -> y (B, n..., O).
+
+    The options are `strides`, `padding` and `dilation`.
+    """
+    m, window = windows.sizes_of(x), kernel.shape[:-2]
+    n = windows.transposed_lengths(m, window, output_padding=output_padding, **options)
+    _check_sizes(m, n, window, output_padding, **options)
+    y = correlate_dx(x, kernel, n, **options)
     if bias is not None:
         y = tf.nn.bias_add(y, bias)
     return y, (x, kernel)
 
 
-def _check_sizes(m, n, taps, output_padding, *, strides, padding, dilation):
-    """The convolution of an output of sizes n must have the sizes m of the input."""
-    for of_x, of_y, *axis in zip(m, n, taps, strides, dilation, strict=False):
+def _check_sizes(m, n, window, output_padding, *, strides, padding, dilation):
+    """Raise a ValueError unless a convolution of n places gives back the m places of the input."""
+    for of_x, of_y, k, s, d in zip(m, n, window, strides, dilation, strict=True):
         known = isinstance(of_x, int) and isinstance(of_y, int)
-        k, s, d = axis
-        if known and (of_y < 1 or windows.output_length(of_y, k, s, padding, d) != of_x):
+        if known and (of_y < 0 or windows.output_length(of_y, k, s, padding, d) != of_x):
             raise ValueError(
-                "`output_padding` leaves an output whose convolution has not the input's size: "
+                "`output_padding` leaves an output whose convolution has another size than the input: "
                 f"{of_y} places from {of_x}. Received: output_padding={output_padding}, "
-                f"kernel_size={tuple(taps[:-2])}, strides={strides}, dilation_rate={dilation}"
+                f"kernel_size={tuple(window)}, strides={strides}, dilation_rate={dilation}"
             )
 
 
-def conv_transpose_backward(dy, cache, *, output_padding=None, **how):
+def conv_transpose_backward(dy, cache, *, output_padding=None, **options):
+    """dy (B, n..., O) -> dx (B, m..., I), dW (k..., O, I), db (O,)."""
     x, kernel = cache
-    dx = correlate(dy, kernel, **how)
-    dkernel = correlate_dw(dy, x, kernel.shape[:-2], **how)
-    return dx, dkernel, sum_places(dy)
+    dx = correlate(dy, kernel, **options)
+    return dx, correlate_dw(dy, x, kernel.shape[:-2], **options), sum_places(dy)
 
 
 conv_transpose = with_backward(conv_transpose_forward, conv_transpose_backward)
 
 
 class _ConvTranspose(Layer):
-    """A transposed convolution: `activation(y)`, with the y of the formula above.
-
-    Input `(B, m..., I)`, output `(B, n..., filters)`; for `data_format="channels_first"` the
-    channels stand behind the batch. Weights `kernel (k..., filters, I)` and `bias (filters,)`.
-    Arguments are those of Keras's layer.
-
-    Raises:
-        ValueError: an argument is of the wrong kind or size; `strides` and `dilation_rate` are both
-            above 1; an `output_padding` is not below its stride, or leaves an output whose
-            convolution has not the input's size; I is unknown.
-    """
+    """The constructor, weights and call of the three transposed convolutions, over `rank` axes."""
 
     def __init__(
         self,
@@ -100,7 +89,7 @@ class _ConvTranspose(Layer):
         **kwargs,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.filters = filters
+        self.filters = windows.standardize_filters(filters)
         self.kernel_size = windows.standardize_tuple(kernel_size, self.rank, "kernel_size")
         self.strides = windows.standardize_tuple(strides, self.rank, "strides")
         self.padding = windows.standardize_padding(padding)
@@ -112,7 +101,7 @@ class _ConvTranspose(Layer):
             self._check_output_padding()
         self.data_format = windows.standardize_data_format(data_format)
         self.dilation_rate = windows.standardize_tuple(dilation_rate, self.rank, "dilation_rate")
-        windows.check_windows(filters, self.strides, self.dilation_rate)
+        windows.check_strides(self.strides, self.dilation_rate)
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
         self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
@@ -157,7 +146,7 @@ class _ConvTranspose(Layer):
         return y if self.activation is None else self.activation(y)
 
     def compute_output_shape(self, input_shape):
-        sizes = windows.spatial(input_shape, self.data_format)
+        sizes = windows.spatial_sizes(input_shape, self.data_format)
         sizes = windows.transposed_lengths(
             sizes,
             self.kernel_size,
@@ -171,17 +160,32 @@ class _ConvTranspose(Layer):
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class Conv1DTranspose(_ConvTranspose):
-    __doc__ = _ConvTranspose.__doc__
+    """Transposed convolution over one axis: the opposite of `Conv1D`.
+
+    It spreads each place of the input over a window of the output, and adds a bias.
+
+    Input `(B, T, I)`, output `(B, T', filters)`; with `data_format="channels_first"`, `(B, I, T)`
+    and `(B, filters, T')`. Weights `kernel (k, filters, I)` and `bias (filters,)`.
+    Arguments are those of `keras.layers.Conv1DTranspose`.
+
+    Raises:
+        ValueError: an argument is of the wrong kind or size; `strides` and `dilation_rate` are both
+            above 1; an `output_padding` is not below its stride, or leaves an output from which no
+            convolution gives back the input's size; I is unknown.
+    """
+
     rank = 1
 
     # fmt: off
     def __init__(
-        self, filters, kernel_size, strides=1, padding="valid", output_padding=None,
-        data_format=None, dilation_rate=1, activation=None, use_bias=True,
+        self, filters: int, kernel_size: int | tuple, strides: int | tuple = 1,
+        padding: str = "valid", output_padding: int | tuple | None = None,
+        data_format: str | None = None, dilation_rate: int | tuple = 1,
+        activation: str | Callable | None = None, use_bias: bool = True,
         kernel_initializer="glorot_uniform", bias_initializer="zeros",
         kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
         kernel_constraint=None, bias_constraint=None, **kwargs,
-    ):
+    ) -> None:
         super().__init__(
             filters, kernel_size, strides, padding, output_padding, data_format, dilation_rate,
             activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
@@ -192,17 +196,33 @@ class Conv1DTranspose(_ConvTranspose):
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class Conv2DTranspose(_ConvTranspose):
-    __doc__ = _ConvTranspose.__doc__
+    """Transposed convolution over height and width: the opposite of `Conv2D`.
+
+    It spreads each place of the input over a window of the output, and adds a bias.
+
+    Input `(B, H, W, I)`, output `(B, H', W', filters)`; with `data_format="channels_first"`,
+    `(B, I, H, W)` and `(B, filters, H', W')`. Weights `kernel (kh, kw, filters, I)` and
+    `bias (filters,)`.
+    Arguments are those of `keras.layers.Conv2DTranspose`.
+
+    Raises:
+        ValueError: an argument is of the wrong kind or size; `strides` and `dilation_rate` are both
+            above 1; an `output_padding` is not below its stride, or leaves an output from which no
+            convolution gives back the input's size; I is unknown.
+    """
+
     rank = 2
 
     # fmt: off
     def __init__(
-        self, filters, kernel_size, strides=(1, 1), padding="valid", output_padding=None,
-        data_format=None, dilation_rate=(1, 1), activation=None, use_bias=True,
+        self, filters: int, kernel_size: int | tuple, strides: int | tuple = (1, 1),
+        padding: str = "valid", output_padding: int | tuple | None = None,
+        data_format: str | None = None, dilation_rate: int | tuple = (1, 1),
+        activation: str | Callable | None = None, use_bias: bool = True,
         kernel_initializer="glorot_uniform", bias_initializer="zeros",
         kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
         kernel_constraint=None, bias_constraint=None, **kwargs,
-    ):
+    ) -> None:
         super().__init__(
             filters, kernel_size, strides, padding, output_padding, data_format, dilation_rate,
             activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
@@ -213,17 +233,33 @@ class Conv2DTranspose(_ConvTranspose):
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class Conv3DTranspose(_ConvTranspose):
-    __doc__ = _ConvTranspose.__doc__
+    """Transposed convolution over depth, height and width: the opposite of `Conv3D`.
+
+    It spreads each place of the input over a window of the output, and adds a bias.
+
+    Input `(B, D, H, W, I)`, output `(B, D', H', W', filters)`; with
+    `data_format="channels_first"`, `(B, I, D, H, W)` and `(B, filters, D', H', W')`. Weights
+    `kernel (kd, kh, kw, filters, I)` and `bias (filters,)`.
+    Arguments are those of `keras.layers.Conv3DTranspose`.
+
+    Raises:
+        ValueError: an argument is of the wrong kind or size; `strides` and `dilation_rate` are both
+            above 1; an `output_padding` is not below its stride, or leaves an output from which no
+            convolution gives back the input's size; I is unknown.
+    """
+
     rank = 3
 
     # fmt: off
     def __init__(
-        self, filters, kernel_size, strides=(1, 1, 1), padding="valid", data_format=None,
-        output_padding=None, dilation_rate=(1, 1, 1), activation=None, use_bias=True,
+        self, filters: int, kernel_size: int | tuple, strides: int | tuple = (1, 1, 1),
+        padding: str = "valid", data_format: str | None = None,
+        output_padding: int | tuple | None = None, dilation_rate: int | tuple = (1, 1, 1),
+        activation: str | Callable | None = None, use_bias: bool = True,
         kernel_initializer="glorot_uniform", bias_initializer="zeros",
         kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
         kernel_constraint=None, bias_constraint=None, **kwargs,
-    ):  # data_format first, as in Keras
+    ) -> None:  # data_format first, as in Keras
         super().__init__(
             filters, kernel_size, strides, padding, output_padding, data_format, dilation_rate,
             activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,

@@ -1,12 +1,13 @@
 """Sliding windows: the arithmetic that convolution and pooling share.
 
-A window of k cells, d apart, spans k' = d (k - 1) + 1 cells and moves on by s along an axis of n:
+A window of k taps, d cells apart, extends over k' = d (k - 1) + 1 cells and moves on by s along an
+axis of n cells:
 
-    valid    inside the axis only                      (n - k') // s + 1 windows
-    same     as many as a stride-s sampling of n       (n - 1) // s + 1 windows = ceil(n / s)
-    causal   as many; the last cell of a window is its output's own place, all padding is before
+    valid    inside the axis only                      m = (n - k') // s + 1 windows
+    same     as many as a stride-s sampling of n       m = (n - 1) // s + 1 windows = ceil(n / s)
+    causal   as many; the last tap of a window is its output's own place, all padding is before
 
-For `same`, P = max((windows - 1) s + k' - n, 0) cells are missing: P // 2 before, the rest after.
+For `same`, P = max((m - 1) s + k' - n, 0) cells are missing: P // 2 before, the rest after.
 
 Transposed (a stride-s convolution undone), with n inputs and an output padding p:
 
@@ -18,15 +19,16 @@ arithmetic for deep learning, arXiv 1603.07285.
 """
 
 import itertools
+import numbers
 
 import keras
 import tensorflow as tf
 
 
 def standardize_tuple(value, rank, name, allow_zero=False):
-    """An int or an iterable of `rank` ints -> a tuple of `rank` ints, positive ones (or zeros)."""
+    """An integer or an iterable of `rank` integers -> a tuple of `rank` positive ints, or zeros."""
     message = f"The `{name}` argument must be a tuple of {rank} integers. Received {name}={value}"
-    if isinstance(value, int):
+    if isinstance(value, numbers.Integral):
         sizes = (value,) * rank
     else:
         try:
@@ -48,7 +50,7 @@ def standardize_tuple(value, rank, name, allow_zero=False):
             f"{message}, including values {refused} that do not satisfy "
             f"`value {'>= 0' if allow_zero else '> 0'}`"
         )
-    return sizes
+    return tuple(int(size) if isinstance(size, numbers.Integral) else size for size in sizes)
 
 
 def standardize_padding(value, allow_causal=False):
@@ -73,13 +75,19 @@ def standardize_data_format(value):
     return data_format
 
 
-def check_windows(filters, strides, dilation_rate):
-    """Raise a ValueError unless a convolution with these arguments exists."""
-    if not isinstance(filters, int) or isinstance(filters, bool) or filters <= 0:
+def standardize_filters(value):
+    """A positive integer of any kind -> an int."""
+    integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not integer or value <= 0:
         raise ValueError(
             "Invalid value for argument `filters`. Expected a strictly positive value. "
-            f"Received filters={filters}."
+            f"Received filters={value}."
         )
+    return int(value)
+
+
+def check_strides(strides, dilation_rate):
+    """Raise a ValueError if a convolution is to skip places and to be dilated at once."""
     if max(strides) > 1 and max(dilation_rate) > 1:
         raise ValueError(
             "`strides > 1` not supported in conjunction with `dilation_rate > 1`. "
@@ -87,17 +95,17 @@ def check_windows(filters, strides, dilation_rate):
         )
 
 
-def span(window, dilation=1):
-    """The number of cells from the first to the last of a window."""
+def extent(window, dilation=1):
+    """k', the number of cells from the first to the last tap of a window."""
     return dilation * (window - 1) + 1
 
 
 def output_length(length, window, stride, padding, dilation=1):
-    """The number of windows along an axis; None if its length is."""
+    """m, the number of windows along an axis of `length` cells; None if that is."""
     if length is None:
         return None
     if padding == "valid":
-        return (length - span(window, dilation)) // stride + 1
+        return (length - extent(window, dilation)) // stride + 1
     return (length - 1) // stride + 1
 
 
@@ -106,36 +114,40 @@ def pads(length, window, stride, padding, dilation=1):
     if padding == "valid":
         return 0, 0
     if padding == "causal":
-        return span(window, dilation) - 1, 0
+        return extent(window, dilation) - 1, 0
     if stride == 1:
-        missing = span(window, dilation) - 1
+        missing = extent(window, dilation) - 1
     else:
-        missing = ((length - 1) // stride) * stride + span(window, dilation) - length
-        missing = max(missing, 0) if isinstance(missing, int) else tf.maximum(missing, 0)
+        missing = ((length - 1) // stride) * stride + extent(window, dilation) - length
+        missing = _at_least_0(missing)
     return missing // 2, missing - missing // 2
+
+
+def _at_least_0(size):
+    return max(size, 0) if isinstance(size, int) else tf.maximum(size, 0)
 
 
 def transposed_length(length, window, stride, padding, output_padding=None, dilation=1):
     """The length whose `output_length` is `length`, one of several; tensors are accepted."""
     if length is None:
         return None
-    reach = span(window, dilation)
+    cells = extent(window, dilation)
     if padding == "valid":
-        extra = max(stride - reach, 0) if output_padding is None else output_padding
-        return (length - 1) * stride + reach + extra
+        extra = max(stride - cells, 0) if output_padding is None else output_padding
+        return (length - 1) * stride + cells + extra
     if output_padding is None:
         return length * stride
-    return (length - 1) * stride + reach % 2 + output_padding
+    return (length - 1) * stride + cells % 2 + output_padding
 
 
 def transposed_lengths(lengths, window, strides, padding, output_padding, dilation):
     """`transposed_length` for each axis; `output_padding` is a tuple or None."""
     extra = output_padding or (None,) * len(window)
     axes = zip(lengths, window, strides, extra, dilation, strict=True)
-    return [transposed_length(n, k, s, padding, e, d) for n, k, s, e, d in axes]
+    return [transposed_length(n, k, s, padding, p, d) for n, k, s, p, d in axes]
 
 
-def spatial(shape, data_format):
+def spatial_sizes(shape, data_format):
     """The sizes between batch and channels."""
     shape = tuple(shape)
     return shape[1:-1] if data_format == "channels_last" else shape[2:]
@@ -170,18 +182,16 @@ def output_shape(input_shape, filters, window, strides, padding, data_format, di
     Raises:
         ValueError: an axis is shorter than the window.
     """
-    sizes = spatial(input_shape, data_format)
+    sizes = spatial_sizes(input_shape, data_format)
     if len(sizes) != len(window):
         raise ValueError(
             "Kernel shape must have the same length as input, but received a window of shape "
             f"{tuple(window)} and input of shape {tuple(input_shape)}."
         )
     dilation = dilation or (1,) * len(window)
-    lengths = tuple(
-        output_length(n, k, s, padding, d)
-        for n, k, s, d in zip(sizes, window, strides, dilation, strict=True)
-    )
-    if padding == "valid" and any(n is not None and n <= 0 for n in lengths):
+    axes = zip(sizes, window, strides, dilation, strict=True)
+    lengths = tuple(output_length(n, k, s, padding, d) for n, k, s, d in axes)
+    if padding == "valid" and any(m is not None and m <= 0 for m in lengths):
         raise ValueError(
             "Computed output size would be zero or negative. Received: "
             f"`inputs.shape={tuple(input_shape)}`, `window={tuple(window)}`, "
@@ -212,27 +222,31 @@ def from_channels_last(x, data_format):
     return tf.transpose(x, (0, last, *range(1, last)))
 
 
-def taps(sizes, window, strides, padding):
-    """The padding of the axes, and for each tap in row order where its slice begins and ends."""
+def tap_slices(sizes, window, strides, padding):
+    """The pads of each axis, and the (begin, end) of the padded x that each tap sees, in row order.
+
+    Tap t of the windows p = 0, 1, ... stands at the cells t, t + s, t + 2 s, ... of each axis.
+    """
     axes = list(zip(sizes, window, strides, strict=True))
     before_after = [pads(n, k, s, padding) for n, k, s in axes]
-    spans = [(output_length(n, k, s, padding) - 1) * s + 1 for n, k, s in axes]
+    reach = [_at_least_0((output_length(n, k, s, padding) - 1) * s + 1) for n, k, s in axes]
     begins = itertools.product(*map(range, window))
-    return before_after, [(b, [i + n for i, n in zip(b, spans, strict=True)]) for b in begins]
+    return before_after, [(t, [i + r for i, r in zip(t, reach, strict=True)]) for t in begins]
 
 
-def at_taps(x, outside, *, window, strides, padding):
-    """For each tap, x (B, n..., C) at that tap of every window; `outside` where x has no cell."""
-    before_after, slices = taps(sizes_of(x), window, strides, padding)
-    x = tf.pad(x, [(0, 0), *before_after, (0, 0)], constant_values=outside)
+def gather_taps(x, fill_value, *, window, strides, padding):
+    """For each tap t, x[s p + t - P] (B, m..., C), or `fill_value` outside x (B, n..., C)."""
+    before_after, slices = tap_slices(sizes_of(x), window, strides, padding)
+    if padding != "valid":
+        x = tf.pad(x, [(0, 0), *before_after, (0, 0)], constant_values=fill_value)
     for begin, end in slices:
         axes = zip(begin, end, strides, strict=True)
         yield x[(slice(None), *(slice(*axis) for axis in axes))]
 
 
-def from_taps(parts, sizes, *, window, strides, padding):
-    """The transpose of `at_taps`: x (B, n..., C), the sum of the parts, each back at its tap."""
-    before_after, slices = taps(sizes, window, strides, padding)
+def scatter_taps(parts, sizes, *, window, strides, padding):
+    """The transpose of `gather_taps`: x (B, n..., C), the sum of the parts, each at its tap."""
+    before_after, slices = tap_slices(sizes, window, strides, padding)
     batch, channels = tf.shape(parts[0])[0], parts[0].shape[-1]
     padded = [n + sum(p) for n, p in zip(sizes, before_after, strict=True)]
     x = [
@@ -247,3 +261,22 @@ def from_taps(parts, sizes, *, window, strides, padding):
     ]
     start = tf.stack([0, *(before for before, _ in before_after), 0])
     return tf.slice(tf.add_n(x), start, tf.stack([batch, *sizes, channels]))
+
+
+def taps_inside(sizes, *, window, strides, padding):
+    """For each tap t, a boolean (m..., 1): where s p + t - P is a cell of x; None: everywhere."""
+    axes = list(zip(sizes, window, strides, strict=True))
+    inside = []
+    for n, k, s in axes:
+        places = s * tf.range(output_length(n, k, s, padding)) - pads(n, k, s, padding)[0]
+        inside.append([(places + t >= 0) & (places + t < n) for t in range(k)])
+    for tap in itertools.product(*map(range, window)):
+        if padding == "valid":
+            yield None
+            continue
+        all_axes = True
+        for axis, t in enumerate(tap):
+            shape = [1] * (len(window) + 1)
+            shape[axis] = -1
+            all_axes &= tf.reshape(inside[axis][t], shape)
+        yield all_axes

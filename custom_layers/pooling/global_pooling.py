@@ -1,20 +1,20 @@
 """GlobalMaxPooling, GlobalAveragePooling, GlobalSumPooling: one number for each channel.
 
-    maximum     y = max_q x[q]                  over the places q that take part
-    average     y = (1 / N) Σ_q x[q]            N: how many take part
+    maximum     y = max_q x[q]                  over the places q that count
+    average     y = (1 / N) Σ_q x[q]            N: how many count
     sum         y = Σ_q x[q]
 
     x (B, n..., C)     y (B, C)
 
-All places take part; in one dimension, those whose mask is true. Backward, given dy = dL/dy, and
-zero at the others:
+All places count; in one dimension, those whose mask is true; of ragged rows, those that are there.
+Backward, given dy = dL/dy, and zero at the places that do not count:
 
     maximum     dx[q] = dy / M where x[q] = y, else 0       M: how often the maximum occurs
     average     dx[q] = dy / N
     sum         dx[q] = dy
 
-Of no places at all the maximum and the sum are 0 and the average is 0 / 0, NaN. Sums are taken in
-float32 at least: those of float16 and bfloat16 stall early.
+The maximum and the sum of no places at all are 0, their average is 0 / 0, NaN. NaN counts as a
+maximum. Sums and M are taken in float32 at least: those of float16 and bfloat16 stall early.
 
 Lin, Chen & Yan, Network in network, arXiv 1312.4400. Sums tell multisets apart that averages and
 maxima do not: Zaheer et al., Deep sets, arXiv 1703.06114; Xu et al., How powerful are graph neural
@@ -29,77 +29,96 @@ import tensorflow as tf
 from custom_layers.base import Layer, check_mask, shape_of
 from custom_layers.convolutional import windows
 from custom_layers.gradients import sum_dtype, wide, with_backward
+from custom_layers.private_apis import compiled_by_xla
 
 
-def total_forward(x, mask, *, axes):
+def _places(x, axes):
+    """The number of places of x, an int if it is known."""
+    return math.prod(tf.shape(x)[i] if x.shape[i] is None else x.shape[i] for i in axes)
+
+
+def global_sum_forward(x, mask, *, axes):
     """x of any shape, mask (bool, broadcasts to x) or None -> y, with the axes kept as 1."""
-    part = x if mask is None else tf.where(mask, x, tf.zeros((), x.dtype))
-    return tf.cast(tf.reduce_sum(wide(part), axes, keepdims=True), x.dtype), (shape_of(x), mask)
+    if mask is not None:
+        x = tf.where(mask, x, tf.zeros((), x.dtype))
+    y = tf.cast(tf.reduce_sum(wide(x), axes, keepdims=True), x.dtype)
+    return y, (shape_of(x), mask)
 
 
-def total_backward(dy, cache, *, axes):
+def global_sum_backward(dy, cache, *, axes):
+    """dy, of the shape of y -> dx, of the shape of x; the mask has no gradient."""
     shape, mask = cache
     dx = tf.broadcast_to(dy, shape)
     return dx if mask is None else tf.where(mask, dx, tf.zeros((), dy.dtype)), None
 
 
-total = with_backward(total_forward, total_backward)
+global_sum = with_backward(global_sum_forward, global_sum_backward)
 
 
-def mean_forward(x, mask, *, axes):
-    """As `total`, divided by the number of places that take part."""
+def global_average_forward(x, mask, *, axes):
+    """As `global_sum`, divided by N, the number of places that count."""
     dtype = x.dtype if x.dtype.is_floating else tf.float32
     shape, x = shape_of(x), tf.cast(x, sum_dtype(dtype))
     if mask is None:
-        count = math.prod(shape[i] if x.shape[i] is None else x.shape[i] for i in axes)
-        return tf.cast(tf.reduce_mean(x, axes, keepdims=True), dtype), (shape, mask, count)
-    y, _ = total_forward(x, mask, axes=axes)
-    count = tf.reduce_sum(tf.cast(mask, y.dtype), axes, keepdims=True)
-    return tf.cast(y / count, dtype), (shape, mask, count)
+        y = tf.reduce_mean(x, axes, keepdims=True)
+        return tf.cast(y, dtype), (shape, mask, _places(x, axes))
+    total, _ = global_sum_forward(x, mask, axes=axes)
+    n = tf.reduce_sum(tf.cast(mask, total.dtype), axes, keepdims=True)
+    return tf.cast(total / n, dtype), (shape, mask, n)
 
 
-def mean_backward(dy, cache, *, axes):
-    shape, mask, count = cache
-    share = tf.cast(wide(dy) / tf.cast(count, sum_dtype(dy.dtype)), dy.dtype)
-    return total_backward(share, (shape, mask), axes=axes)
+def global_average_backward(dy, cache, *, axes):
+    """dy, of the shape of y -> dx, of the shape of x."""
+    shape, mask, n = cache
+    share = tf.cast(wide(dy) / tf.cast(n, sum_dtype(dy.dtype)), dy.dtype)
+    return global_sum_backward(share, (shape, mask), axes=axes)
 
 
-mean = with_backward(mean_forward, mean_backward)
+global_average = with_backward(global_average_forward, global_average_backward)
 
 
-def peak_forward(x, mask, *, axes):
-    """As `total`, the maximum."""
+def global_max_forward(x, mask, *, axes):
+    """As `global_sum`, the maximum."""
     if mask is None:
-        y = tf.reduce_max(x, axes, keepdims=True)
-        return y, (x, y, mask)
-    lowest = tf.constant(-float("inf") if x.dtype.is_floating else x.dtype.min, x.dtype)
-    y = tf.reduce_max(tf.where(mask, x, lowest), axes, keepdims=True)
-    y = tf.where(tf.reduce_any(mask, axes, keepdims=True), y, tf.zeros_like(y))
+        some, counted = _places(x, axes) > 0, x
+    else:
+        # What does not count becomes the minimum of what does: a constant -inf would alarm
+        # tf.debugging.enable_check_numerics, any other one could exceed what counts.
+        least = tf.where(mask, x, tf.constant(x.dtype.max, x.dtype))
+        least = tf.reduce_min(least, axes, keepdims=True)
+        some, counted = tf.reduce_any(mask, axes, keepdims=True), tf.where(mask, x, least)
+    y = tf.reduce_max(counted, axes, keepdims=True)
+    if x.dtype.is_floating and compiled_by_xla():  # whose maximum hides NaN
+        nan = tf.reduce_sum(tf.where(tf.math.is_nan(counted), x, 0), axes, keepdims=True)
+        y = tf.where(tf.math.is_nan(nan), nan, y)
+    if some is not True:
+        y = tf.where(some, y, tf.zeros_like(y))
     return y, (x, y, mask)
 
 
-def peak_backward(dy, cache, *, axes):
+def global_max_backward(dy, cache, *, axes):
+    """dy, of the shape of y -> dx, of the shape of x."""
     x, y, mask = cache
-    hits = tf.cast(x == y if mask is None else (x == y) & mask, sum_dtype(dy.dtype))
-    count = tf.reduce_sum(hits, axes, keepdims=True)
-    share = dy / tf.cast(tf.maximum(count, 1), dy.dtype)
-    return tf.cast(hits, dy.dtype) * share, None  # tf.where makes a step take a quarter longer
+    largest = x == y
+    if x.dtype.is_floating:
+        largest |= tf.math.is_nan(x)
+    if mask is not None:
+        largest &= mask
+    largest = tf.cast(largest, sum_dtype(dy.dtype))
+    m = tf.maximum(tf.reduce_sum(largest, axes, keepdims=True), 1)
+    dx = largest * (wide(dy) / m)  # tf.where makes a step take a quarter longer
+    if mask is not None:
+        dx = tf.where(mask, dx, tf.zeros((), dx.dtype))  # 0 times an infinite dy is NaN
+    return tf.cast(dx, dy.dtype), None
 
 
-peak = with_backward(peak_forward, peak_backward)
+global_max = with_backward(global_max_forward, global_max_backward)
 
 
 class _GlobalPooling(Layer):
-    """Pooling over all places, as in the formula above.
+    """The constructor and call of all: `reduce` over `rank` axes of places."""
 
-    Input `(B, n..., C)`, or `(B, C, n...)` for `data_format="channels_first"`; output `(B, C)`, or
-    the input's rank with sizes 1 where `keepdims`. Arguments are those of Keras's layer.
-
-    Raises:
-        ValueError: `data_format` is unknown, or the input has another rank.
-    """
-
-    def __init__(self, data_format=None, keepdims=False, **kwargs):
+    def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs) -> None:
         super().__init__(**kwargs)
         self.data_format = windows.standardize_data_format(data_format)
         self.keepdims = keepdims
@@ -110,6 +129,14 @@ class _GlobalPooling(Layer):
         return self._pool(inputs, None)
 
     def _pool(self, x, mask):
+        if isinstance(x, tf.RaggedTensor):
+            if self.data_format == "channels_first":
+                raise ValueError(
+                    f"{type(self).__name__} takes ragged inputs with their channels last only. "
+                    f"Received: data_format={self.data_format}"
+                )
+            present = tf.ones_like(x, tf.bool).to_tensor(False)
+            x, mask = x.to_tensor(), present if mask is None else present & mask
         first = 1 if self.data_format == "channels_last" else 2
         axes = list(range(first, first + self.rank))
         y = type(self).reduce(x, mask, axes=axes)
@@ -122,20 +149,18 @@ class _GlobalPooling(Layer):
 
 
 class _MaskedPooling(_GlobalPooling):
-    """Pooling over time, as in the formula above: over the steps whose mask is true.
-
-    Input `(B, T, C)`, or `(B, C, T)` for `data_format="channels_first"`, and `mask (B, T)`; output
-    `(B, C)`, or the input's rank with T = 1 where `keepdims`. No mask is passed on.
-    """
+    """Pooling over one axis, over the steps whose mask is true; no mask is passed on."""
 
     rank = 1
 
-    def __init__(self, data_format=None, keepdims=False, **kwargs):
+    def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs) -> None:
         super().__init__(data_format, keepdims, **kwargs)
         self.supports_masking = True
 
     def call(self, inputs, mask=None):
         if mask is not None:
+            if isinstance(mask, tf.RaggedTensor):
+                mask = mask.to_tensor(False)
             axis = 2 if self.data_format == "channels_last" else 1
             check_mask(mask, (inputs.shape[0], inputs.shape[3 - axis]))
             mask = tf.expand_dims(tf.cast(mask, tf.bool), axis)
@@ -147,28 +172,42 @@ class _MaskedPooling(_GlobalPooling):
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class GlobalMaxPooling1D(_MaskedPooling):
-    __doc__ = f"""{_MaskedPooling.__doc__}
-    Without a mask it is Keras's layer. With one, Keras's layer warns and ignores it: the maximum of
-    a padded sequence may then be that of its padding. A sequence of masked steps only gives 0.
+    """The maximum over time for each channel, over the steps whose mask is true.
+
+    Input `(B, T, C)`, dense or ragged, or `(B, C, T)` for `data_format="channels_first"`, and
+    `mask (B, T)`; output `(B, C)`, or the input's rank with T = 1 if `keepdims`. Arguments are
+    those of `keras.layers.GlobalMaxPooling1D`, which warns of a mask and ignores it: the maximum of
+    a padded sequence may then be that of its padding. The maximum of no steps at all is 0.
+
+    Raises:
+        ValueError: `data_format` is not valid; the input's rank is not 3; the mask does not fit.
     """
-    reduce = staticmethod(peak)
+
+    reduce = staticmethod(global_max)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class GlobalAveragePooling1D(_MaskedPooling):
-    __doc__ = f"""{_MaskedPooling.__doc__}
-    As with Keras's layer, a sequence of masked steps only gives NaN.
+    """The average over time for each channel, over the steps whose mask is true.
+
+    Input `(B, T, C)`, dense or ragged, or `(B, C, T)` for `data_format="channels_first"`, and
+    `mask (B, T)`; output `(B, C)`, or the input's rank with T = 1 if `keepdims`. Arguments are
+    those of `keras.layers.GlobalAveragePooling1D`. The average of no steps at all is NaN, as there.
+
+    Raises:
+        ValueError: `data_format` is not valid; the input's rank is not 3; the mask does not fit.
     """
-    reduce = staticmethod(mean)
+
+    reduce = staticmethod(global_average)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class GlobalSumPooling1D(_MaskedPooling):
-    """The sum over time; Keras has no such layer.
+    """The sum over time for each channel, over the steps whose mask is true.
 
-    Input `(B, T, C)`, or `(B, C, T)` for `data_format="channels_first"`; output `(B, C)`. A sum, in
-    contrast to a mean or maximum, also tells how many steps there are: for sets of any size, such
-    as the nodes of graphs, batched and padded.
+    Input `(B, T, C)`, dense or ragged, or `(B, C, T)` for `data_format="channels_first"`; output
+    `(B, C)`. Keras has no such layer. A sum, in contrast to an average or a maximum, also tells how
+    many steps there are: for sets of any size, such as the nodes of graphs, batched and padded.
 
     Args:
         data_format: "channels_last", "channels_first", or None for that of `keras.config`.
@@ -177,36 +216,72 @@ class GlobalSumPooling1D(_MaskedPooling):
 
     Call arguments:
         inputs: the tensor x.
-        mask: `(B, T)`, boolean or 0 and 1: the steps to add up. None means all. A sequence of
-            masked steps only gives 0. An `Embedding(mask_zero=True)` or `Masking` layer before
-            this one hands its mask over by itself; no mask is passed on.
+        mask: `(B, T)`, boolean or 0 and 1: the steps to add up. None means all. The sum of no steps
+            at all is 0. An `Embedding(mask_zero=True)` or `Masking` layer before this one hands
+            its mask over by itself; no mask is passed on.
 
     Raises:
-        ValueError: `data_format` is unknown, or the input's rank is not 3.
+        ValueError: `data_format` is not valid; the input's rank is not 3; the mask does not fit.
     """
 
-    reduce = staticmethod(total)
+    reduce = staticmethod(global_sum)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class GlobalMaxPooling2D(_GlobalPooling):
-    __doc__ = _GlobalPooling.__doc__
-    rank, reduce = 2, staticmethod(peak)
+    """The maximum over height and width for each channel.
+
+    Input `(B, H, W, C)`, dense or ragged, or `(B, C, H, W)` for
+    `data_format="channels_first"`; output `(B, C)`, or the input's rank with sizes 1 if `keepdims`.
+    Arguments are those of `keras.layers.GlobalMaxPooling2D`.
+
+    Raises:
+        ValueError: `data_format` is not valid, or the input's rank is not 4.
+    """
+
+    rank, reduce = 2, staticmethod(global_max)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class GlobalMaxPooling3D(_GlobalPooling):
-    __doc__ = _GlobalPooling.__doc__
-    rank, reduce = 3, staticmethod(peak)
+    """The maximum over depth, height and width for each channel.
+
+    Input `(B, D, H, W, C)`, dense or ragged, or `(B, C, D, H, W)` for
+    `data_format="channels_first"`; output `(B, C)`, or the input's rank with sizes 1 if `keepdims`.
+    Arguments are those of `keras.layers.GlobalMaxPooling3D`.
+
+    Raises:
+        ValueError: `data_format` is not valid, or the input's rank is not 5.
+    """
+
+    rank, reduce = 3, staticmethod(global_max)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class GlobalAveragePooling2D(_GlobalPooling):
-    __doc__ = _GlobalPooling.__doc__
-    rank, reduce = 2, staticmethod(mean)
+    """The average over height and width for each channel.
+
+    Input `(B, H, W, C)`, dense or ragged, or `(B, C, H, W)` for
+    `data_format="channels_first"`; output `(B, C)`, or the input's rank with sizes 1 if `keepdims`.
+    Arguments are those of `keras.layers.GlobalAveragePooling2D`.
+
+    Raises:
+        ValueError: `data_format` is not valid, or the input's rank is not 4.
+    """
+
+    rank, reduce = 2, staticmethod(global_average)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class GlobalAveragePooling3D(_GlobalPooling):
-    __doc__ = _GlobalPooling.__doc__
-    rank, reduce = 3, staticmethod(mean)
+    """The average over depth, height and width for each channel.
+
+    Input `(B, D, H, W, C)`, dense or ragged, or `(B, C, D, H, W)` for
+    `data_format="channels_first"`; output `(B, C)`, or the input's rank with sizes 1 if `keepdims`.
+    Arguments are those of `keras.layers.GlobalAveragePooling3D`.
+
+    Raises:
+        ValueError: `data_format` is not valid, or the input's rank is not 5.
+    """
+
+    rank, reduce = 3, staticmethod(global_average)

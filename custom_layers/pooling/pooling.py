@@ -1,145 +1,171 @@
 """MaxPooling and AveragePooling, 1D to 3D: one number for each window and channel.
 
     maximum     y[p] = max_t x[s p + t - P]                 p: place of y, t: tap of the window
-    average     y[p] = (1 / N[p]) Σ_t x[s p + t - P]        N[p]: the taps inside of x
+    average     y[p] = (1 / N[p]) Σ_t x[s p + t - P]        N[p]: the taps inside x
 
     x (B, n..., C)     y (B, m..., C)     with the strides s and the padding P (windows.py)
 
-Cells outside of x take no part. Backward, given dy = dL/dy:
+Cells outside x take no part. Backward, given dy = dL/dy:
 
     maximum     dx[q] = Σ dy[p]             over the windows p whose first maximum is at q
     average     dx[q] = Σ dy[p] / N[p]      over the windows p that hold q
 
-A maximum that occurs twice sends its gradient to the first place, in row order (XLA, in padded and
-overlapping windows of more than 32 cells, may choose another one). Which place that is changes with
-x at ties only, so the second derivative is ddy[p] = ddx[q], q: the place of the first maximum of p.
+A maximum that occurs twice sends its gradient to the first place, in row order (XLA may choose
+another one in windows of more than 32 cells). Which place that is changes with x at ties only, so
+the second derivative is ddy[p] = ddx[q], q: the place of the first maximum of p.
 
 In three dimensions both are taken over height and width first, then over the depth: a maximum of
-maxima, an average of averages (N is a product). TensorFlow's 3D kernels do not know every dtype.
+maxima, an average of averages (N is a product). TensorFlow's 3D kernels do not take every dtype.
+Sums, of the average and of the gradients of overlapping windows, are taken in float32 at least.
 
-TensorFlow's maximum passes over NaN and makes -3e38 of an x of nothing else. Here a NaN makes the y
-of its window NaN (or inf, where the window holds an inf): the average tells of it. To ask costs one
-more pass over x.
+A window that holds NaN has the maximum NaN, and a window of -inf alone has -inf: TensorFlow's
+kernel, which passes over both, makes -3e38 of them. To ask for them costs one more pass over x.
 
 LeCun et al., Gradient-based learning applied to document recognition, Proc. IEEE 1998 (average);
 Riesenhuber & Poggio, Hierarchical models of object recognition in cortex, Nature Neuroscience 1999
 (maximum).
 """
 
-import functools
 import math
 
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
+from custom_layers.base import Layer, shape_of
 from custom_layers.convolutional import windows
-from custom_layers.convolutional.windows import at_taps, from_taps
-from custom_layers.gradients import with_backward
+from custom_layers.convolutional.windows import gather_taps, scatter_taps, taps_inside
+from custom_layers.gradients import wide, with_backward
 from custom_layers.private_apis import compiled_by_xla
+
+NOWHERE = 255  # the argmax of a window before its first cell
 
 
 def _attributes(window, strides, padding):
     return {"ksize": [1, *window, 1], "strides": [1, *strides, 1], "padding": padding.upper()}
 
 
-def unpool_forward(dy, x, y, **how):
-    """Put dy[p] at the first maximum of window p: the backward of the maximum."""
-    if x.shape[0] == 0:  # in a graph on a CPU, the kernel would abort the process
-        return tf.zeros_like(x), (x, y)
-    dx = tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=y, grad=dy, **_attributes(**how))
-    return dx, (x, y)
+def max_unpool_forward(dy, x, y, **options):
+    """dy, y (B, H', W', C), x (B, H, W, C) -> dx, with dy[p] at the first maximum of window p."""
+    overlap = any(k > s for k, s in zip(options["window"], options["strides"], strict=True))
+    names = "orig_input", "orig_output", "grad"
+    tensors = {n: wide(t) if overlap else t for n, t in zip(names, (x, y, dy), strict=True)}
+
+    def unpool():
+        dx = tf.raw_ops.MaxPoolGrad(**tensors, **_attributes(**options))
+        return tf.cast(dx, dy.dtype)
+
+    if x.shape.is_fully_defined():
+        return unpool(), (x, y)
+    # Of no windows, the kernel may end the process in a graph.
+    return tf.cond(tf.size(y) > 0, unpool, lambda: tf.zeros_like(x)), (x, y)
 
 
-def unpool_backward(ddx, cache, **how):
+def max_unpool_backward(ddx, cache, **options):
+    """ddx (B, H, W, C) -> ddy[p] = ddx at the first maximum of window p."""
     x, y = cache
-    ddy, open_ = tf.zeros_like(y), tf.ones_like(y, tf.bool)
-    nan = float("nan")  # equal to nothing
-    for tap, value in zip(at_taps(x, nan, **how), at_taps(ddx, nan, **how), strict=True):
-        first = open_ & (tap == y)
-        ddy = tf.where(first, value, ddy)
-        open_ = open_ & ~first
+    ddy, unclaimed = tf.zeros_like(y), tf.ones_like(y, tf.bool)
+    taps = gather_taps(x, 0, **options), gather_taps(ddx, 0, **options)
+    for x_t, ddx_t, inside in zip(*taps, taps_inside(windows.sizes_of(x), **options), strict=True):
+        first = unclaimed & (x_t == y)
+        if inside is not None:
+            first &= inside
+        ddy = tf.where(first, ddx_t, ddy)
+        unclaimed &= ~first
     return ddy, tf.zeros_like(x), tf.zeros_like(y)
 
 
-unpool = with_backward(unpool_forward, unpool_backward)
+max_unpool = with_backward(max_unpool_forward, max_unpool_backward)
 
 
-def _first_maximum(x, **how):
+def _first_maximum(x, **options):
     """The maximum of every window, or its first NaN, and the number of the tap where that is."""
-    y, *others = at_taps(x, -float("inf"), **how)
-    place = tf.zeros_like(y, tf.uint8)
-    for tap, value in enumerate(others, start=1):
-        better = (value > y) | (tf.math.is_nan(value) & ~tf.math.is_nan(y))
-        y = tf.where(better, value, y)
-        place = tf.where(better, tf.constant(tap, tf.uint8), place)
-    return y, place
+    y, argmax = None, None
+    taps = gather_taps(x, 0, **options), taps_inside(windows.sizes_of(x), **options)
+    for tap, (x_t, inside) in enumerate(zip(*taps, strict=True)):
+        if y is None:
+            y, argmax = tf.zeros_like(x_t), tf.fill(tf.shape(x_t), tf.constant(NOWHERE, tf.uint8))
+        better = (argmax == NOWHERE) | (x_t > y) | (tf.math.is_nan(x_t) & ~tf.math.is_nan(y))
+        if inside is not None:
+            better &= inside
+        y = tf.where(better, x_t, y)
+        argmax = tf.where(better, tf.constant(tap, tf.uint8), argmax)
+    return y, argmax
 
 
-def _remembers(x, window):
-    """Whether `maximum` keeps the places of the maxima, as it should under XLA, whose own backward
-    takes 20 times as long on a CPU. Else TensorFlow's kernels are the fastest.
+def _keeps_argmax(x, window):
+    """Whether `max_pool` keeps the places of the maxima, as it should under XLA, whose own backward
+    takes 20 times as long on a CPU. Elsewhere TensorFlow's kernels are the fastest.
     """
     return x.dtype.is_floating and math.prod(window) <= 32 and compiled_by_xla()
 
 
-def maximum_forward(x, **how):
-    """x (B, H, W, C) -> y (B, H', W', C)."""
-    if _remembers(x, how["window"]):
-        y, place = _first_maximum(x, **how)
-        return y, (place, windows.sizes_of(x))
-    y = tf.raw_ops.MaxPool(input=x, **_attributes(**how))
-    return y, (x, y)
+def _with_nan(y, x, **options):
+    """The maxima y that TensorFlow's kernel makes of x -> y with the NaN and -inf that it hides."""
 
+    def some(condition):
+        """Whether the condition holds somewhere in each window."""
+        return tf.raw_ops.MaxPool(input=tf.cast(condition, x.dtype), **_attributes(**options)) > 0
 
-def maximum_backward(dy, cache, **how):
-    if isinstance(cache[1], list):
-        place, sizes = cache
-        taps = range(how["window"][0] * how["window"][1])
-        parts = [tf.where(place == tap, dy, tf.zeros_like(dy)) for tap in taps]
-        return from_taps(parts, sizes, **how)
-    x, y = cache
-    return unpool(dy, x, y, **how)
-
-
-maximum = with_backward(maximum_forward, maximum_backward)
-
-
-def show_nan_forward(y, x, **how):
-    """The maxima y of x (B, n..., C), but NaN where the window of x holds one."""
+    if compiled_by_xla():  # whose maximum hides NaN
+        largest = tf.reduce_sum(tf.where(tf.math.is_nan(x), x, tf.zeros((), x.dtype)))
+    else:
+        largest = tf.reduce_max(x)
 
     def look():
-        hidden = tf.math.is_nan(pool(average, x, **how))
-        return tf.where(hidden & (y < float("inf")), tf.constant(float("nan"), y.dtype), y)
+        # NaN and -inf are those of the data: tf.debugging.enable_check_numerics minds constants.
+        low = tf.raw_ops.AvgPool(value=x, **_attributes(**options))
+        low = tf.where(some(x >= x.dtype.min), y, low)
+        return tf.where(some(tf.math.is_nan(x)), largest, low)
 
-    # Σ x tells whether to look for NaN at all, for half the price of looking.
-    return tf.cond(tf.math.is_nan(tf.reduce_sum(x)), look, lambda: y), None
-
-
-def show_nan_backward(dy, _, **how):
-    return dy, None
+    return tf.cond(tf.math.is_nan(largest) | (tf.reduce_min(y) <= y.dtype.min), look, lambda: y)
 
 
-show_nan = with_backward(show_nan_forward, show_nan_backward)
-
-
-def average_forward(x, **how):
+def max_pool_forward(x, **options):
     """x (B, H, W, C) -> y (B, H', W', C)."""
-    return tf.raw_ops.AvgPool(value=x, **_attributes(**how)), x
+    if _keeps_argmax(x, options["window"]):
+        y, argmax = _first_maximum(x, **options)
+        return y, (argmax, windows.sizes_of(x))
+    y = tf.raw_ops.MaxPool(input=x, **_attributes(**options))
+    return _with_nan(y, x, **options) if x.dtype.is_floating else y, (x, y)
 
 
-def average_backward(dy, x, **how):
-    return tf.raw_ops.AvgPoolGrad(orig_input_shape=tf.shape(x), grad=dy, **_attributes(**how))
+def max_pool_backward(dy, cache, **options):
+    """dy (B, H', W', C) -> dx (B, H, W, C)."""
+    if isinstance(cache[1], list):
+        argmax, sizes = cache
+        taps = range(math.prod(options["window"]))
+        parts = [tf.where(argmax == tap, wide(dy), tf.zeros_like(wide(dy))) for tap in taps]
+        return tf.cast(scatter_taps(parts, sizes, **options), dy.dtype)
+    return max_unpool(dy, *cache, **options)
 
 
-average = with_backward(average_forward, average_backward)
+max_pool = with_backward(max_pool_forward, max_pool_backward)
+
+
+def average_pool_forward(x, **options):
+    """x (B, H, W, C) -> y (B, H', W', C)."""
+    y = tf.raw_ops.AvgPool(value=wide(x), **_attributes(**options))
+    return tf.cast(y, x.dtype), shape_of(x)
+
+
+def average_pool_backward(dy, shape, **options):
+    """dy (B, H', W', C) -> dx (B, H, W, C)."""
+    attributes = {"orig_input_shape": shape, **_attributes(**options)}
+    return tf.cast(tf.raw_ops.AvgPoolGrad(grad=wide(dy), **attributes), dy.dtype)
+
+
+average_pool = with_backward(average_pool_forward, average_pool_backward)
 
 
 def pool(reduce, x, window, strides, padding):
-    """`maximum` or `average` of x (B, n..., C), with one to three n, -> y (B, m..., C)."""
+    """`max_pool` or `average_pool` of x (B, n..., C), with one to three n, -> y (B, m..., C)."""
+    if 0 in x.shape:  # not all of TensorFlow's kernels take an x without numbers
+        axes = zip(windows.sizes_of(x), window, strides, strict=True)
+        sizes = [windows.output_length(n, k, s, padding) for n, k, s in axes]
+        return tf.zeros((tf.shape(x)[0], *sizes, x.shape[-1]), x.dtype) + tf.reduce_sum(x)
     if len(window) == 1:
-        how = {"window": (*window, 1), "strides": (*strides, 1), "padding": padding}
-        return tf.squeeze(reduce(tf.expand_dims(x, 2), **how), 2)
+        options = {"window": (*window, 1), "strides": (*strides, 1), "padding": padding}
+        return tf.squeeze(reduce(tf.expand_dims(x, 2), **options), 2)
     if len(window) == 2:
         return reduce(x, window=window, strides=strides, padding=padding)
     (depth, height, width), channels = windows.sizes_of(x), x.shape[-1]
@@ -151,30 +177,10 @@ def pool(reduce, x, window, strides, padding):
     return tf.reshape(columns, (-1, windows.sizes_of(columns)[0], height, width, channels))
 
 
-def pool_maximum(x, **how):
-    """Maxima of x (B, n..., C), NaN where the window holds one."""
-    y = pool(maximum, x, **how)
-    look = x.dtype.is_floating and not _remembers(x, how["window"])
-    return show_nan(y, x, **how) if look else y
-
-
-pool_average = functools.partial(pool, average)
-
-
 class _Pooling(Layer):
-    """Pooling over windows, as in the formula above.
+    """The constructor and call of the six: `reduce` over windows of `rank` axes."""
 
-    Input `(B, n..., C)`, output `(B, m..., C)`; for `data_format="channels_first"` the channels
-    stand behind the batch. `strides=None` means `pool_size`: windows side by side. Arguments are
-    those of Keras's layer.
-
-    Raises:
-        ValueError: an argument is of the wrong kind or size; the input is smaller than the window.
-    """
-
-    def __init__(
-        self, pool_size, strides=None, padding="valid", data_format=None, name=None, **kwargs
-    ):
+    def __init__(self, pool_size, strides, padding, data_format, name, **kwargs):
         super().__init__(name=name, **kwargs)
         self.pool_size = windows.standardize_tuple(pool_size, self.rank, "pool_size")
         strides = pool_size if strides is None else strides
@@ -187,8 +193,7 @@ class _Pooling(Layer):
     def call(self, inputs):
         self.compute_output_shape(inputs.shape)  # raises where no window fits
         x = windows.to_channels_last(inputs, self.data_format)
-        how = {"strides": self.strides, "padding": self.padding}
-        y = type(self).reduce(x, window=self.pool_size, **how)
+        y = pool(type(self).reduce, x, self.pool_size, self.strides, self.padding)
         return windows.from_channels_last(y, self.data_format)
 
     def compute_output_shape(self, input_shape):
@@ -199,53 +204,155 @@ class _Pooling(Layer):
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class MaxPooling1D(_Pooling):
-    __doc__ = _Pooling.__doc__
-    rank, reduce = 1, staticmethod(pool_maximum)
+    """The maximum of every window over one axis, such as time, for each channel.
+
+    Input `(B, T, C)`, output `(B, T', C)`; with `data_format="channels_first"`, the
+    channels stand behind the batch. `strides=None` means `pool_size`: windows side by side.
+    A window that holds NaN gives NaN. Arguments are those of `keras.layers.MaxPooling1D`.
+
+    Raises:
+        ValueError: an argument is of the wrong kind or size; the input is smaller than the window.
+    """
+
+    rank, reduce = 1, staticmethod(max_pool)
 
     def __init__(
-        self, pool_size=2, strides=None, padding="valid", data_format=None, name=None, **kwargs
-    ):
+        self,
+        pool_size: int | tuple = 2,
+        strides: int | tuple | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs,
+    ) -> None:
         super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class MaxPooling2D(_Pooling):
-    __doc__ = _Pooling.__doc__
-    rank, reduce = 2, staticmethod(pool_maximum)
+    """The maximum of every window over height and width, for each channel.
+
+    Input `(B, H, W, C)`, output `(B, H', W', C)`; with `data_format="channels_first"`, the
+    channels stand behind the batch. `strides=None` means `pool_size`: windows side by side.
+    A window that holds NaN gives NaN. Arguments are those of `keras.layers.MaxPooling2D`.
+
+    Raises:
+        ValueError: an argument is of the wrong kind or size; the input is smaller than the window.
+    """
+
+    rank, reduce = 2, staticmethod(max_pool)
 
     def __init__(
-        self, pool_size=(2, 2), strides=None, padding="valid", data_format=None, name=None, **kwargs
-    ):
+        self,
+        pool_size: int | tuple = (2, 2),
+        strides: int | tuple | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs,
+    ) -> None:
         super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class MaxPooling3D(_Pooling):
-    __doc__ = _Pooling.__doc__
-    rank, reduce = 3, staticmethod(pool_maximum)
+    """The maximum of every window over depth, height and width, for each channel.
 
-    # fmt: off
+    Input `(B, D, H, W, C)`, output `(B, D', H', W', C)`; with `data_format="channels_first"`, the
+    channels stand behind the batch. `strides=None` means `pool_size`: windows side by side.
+    A window that holds NaN gives NaN. Arguments are those of `keras.layers.MaxPooling3D`.
+
+    Raises:
+        ValueError: an argument is of the wrong kind or size; the input is smaller than the window.
+    """
+
+    rank, reduce = 3, staticmethod(max_pool)
+
     def __init__(
-        self, pool_size=(2, 2, 2), strides=None, padding="valid", data_format=None, name=None,
-        **kwargs
-    ):
+        self,
+        pool_size: int | tuple = (2, 2, 2),
+        strides: int | tuple | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs,
+    ) -> None:
         super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
-    # fmt: on
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class AveragePooling1D(_Pooling):
-    __doc__ = _Pooling.__doc__
-    rank, reduce = 1, staticmethod(pool_average)
+    """The average of every window over one axis, such as time, for each channel.
+
+    Input `(B, T, C)`, output `(B, T', C)`; with `data_format="channels_first"`, the
+    channels stand behind the batch. `strides=None` means `pool_size`: windows side by side.
+    Cells outside the input do not count. Arguments are those of `keras.layers.AveragePooling1D`.
+
+    Raises:
+        ValueError: an argument is of the wrong kind or size; the input is smaller than the window.
+    """
+
+    rank, reduce = 1, staticmethod(average_pool)
+
+    def __init__(
+        self,
+        pool_size: int | tuple,
+        strides: int | tuple | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class AveragePooling2D(_Pooling):
-    __doc__ = _Pooling.__doc__
-    rank, reduce = 2, staticmethod(pool_average)
+    """The average of every window over height and width, for each channel.
+
+    Input `(B, H, W, C)`, output `(B, H', W', C)`; with `data_format="channels_first"`, the
+    channels stand behind the batch. `strides=None` means `pool_size`: windows side by side.
+    Cells outside the input do not count. Arguments are those of `keras.layers.AveragePooling2D`.
+
+    Raises:
+        ValueError: an argument is of the wrong kind or size; the input is smaller than the window.
+    """
+
+    rank, reduce = 2, staticmethod(average_pool)
+
+    def __init__(
+        self,
+        pool_size: int | tuple,
+        strides: int | tuple | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class AveragePooling3D(_Pooling):
-    __doc__ = _Pooling.__doc__
-    rank, reduce = 3, staticmethod(pool_average)
+    """The average of every window over depth, height and width, for each channel.
+
+    Input `(B, D, H, W, C)`, output `(B, D', H', W', C)`; with `data_format="channels_first"`, the
+    channels stand behind the batch. `strides=None` means `pool_size`: windows side by side.
+    Cells outside the input do not count. Arguments are those of `keras.layers.AveragePooling3D`.
+
+    Raises:
+        ValueError: an argument is of the wrong kind or size; the input is smaller than the window.
+    """
+
+    rank, reduce = 3, staticmethod(average_pool)
+
+    def __init__(
+        self,
+        pool_size: int | tuple,
+        strides: int | tuple | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)

@@ -1,13 +1,14 @@
 """Flatten: all axes but the batch become one.
 
-    y = x, reshaped         x (B, ...)   y (B, product of the others); (B, 1) for x (B,)
+    y = x, reshaped         x (B, ...)   y (B, N), N the product of the others; (B, 1) for x (B,)
 
 With `data_format="channels_first"`, x (B, C, ...) first becomes (B, ..., C), so that y, and the
 weights of what follows, do not depend on the format.
 
 Backward, given dy = dL/dy: dx = dy, reshaped to the shape of x, and with the axes put back.
 
-The values of a sparse x stay what they are, at other indices.
+The values of a sparse x stay what they are, at other indices; those of a ragged x stay in their
+row.
 """
 
 import math
@@ -36,11 +37,12 @@ def flatten_forward(x, *, data_format="channels_last"):
 
 
 def flatten_backward(dy, cache, *, data_format="channels_last"):
+    """dy (B, N) -> dx (B, ...)."""
     shape, rank = cache
     if data_format == "channels_first" and rank > 2:
         order = channels_last(rank)
-        back = [order.index(axis) for axis in range(rank)]
-        return tf.transpose(tf.reshape(dy, tf.gather(shape, order)), back)
+        inverse = [order.index(axis) for axis in range(rank)]
+        return tf.transpose(tf.reshape(dy, tf.gather(shape, order)), inverse)
     return tf.reshape(dy, shape)
 
 
@@ -49,27 +51,43 @@ flatten = with_backward(flatten_forward, flatten_backward)
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class Flatten(Layer):
-    """Input `(B, ...)`, output `(B, product of the other sizes)`; sparse if the input is.
+    """All axes but the batch as one, for a `Dense` layer behind a convolution, say.
+
+    Input `(B, ...)`, output `(B, N)`, N the product of the other sizes; sparse or ragged if the
+    input is. `data_format="channels_first"` puts the channels last before. Arguments are those of
+    `keras.layers.Flatten`, which moves the numbers of ragged rows into other rows; here each row
+    keeps its own.
 
     Raises:
-        ValueError: `data_format` is none.
+        ValueError: `data_format` is not valid, or not that of a ragged input: channels last.
     """
 
-    def __init__(self, data_format=None, **kwargs):
+    def __init__(self, data_format: str | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         self.data_format = standardize_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(min_ndim=1)
 
     def call(self, inputs):
-        rank, size = inputs.shape.rank, self.compute_output_shape(inputs.shape)
+        rank, shape = inputs.shape.rank, self.compute_output_shape(inputs.shape)
+        if isinstance(inputs, tf.RaggedTensor):
+            return self._flatten_rows(inputs)
         if isinstance(inputs, tf.SparseTensor):
             if self.data_format == "channels_first" and rank > 2:
                 inputs = tf.sparse.transpose(inputs, channels_last(rank))
-            shape = tf.cast(inputs.dense_shape, tf.int64)
-            return tf.sparse.reshape(inputs, tf.stack([shape[0], tf.reduce_prod(shape[1:])]))
+            sizes = tf.cast(inputs.dense_shape, tf.int64)
+            return tf.sparse.reshape(inputs, tf.stack([sizes[0], tf.reduce_prod(sizes[1:])]))
         y = flatten(inputs, data_format=self.data_format)
-        y.set_shape(size)
+        y.set_shape(shape)
         return y
+
+    def _flatten_rows(self, x):
+        """Ragged x (B, ...) -> y (B, N), with another N for each row."""
+        if self.data_format == "channels_first" and x.shape.rank > 2:
+            raise ValueError(
+                "Flatten takes ragged inputs with their channels last only. "
+                f"Received: data_format={self.data_format}"
+            )
+        return x.merge_dims(1, x.shape.rank - 1)
 
     def compute_output_shape(self, input_shape):
         batch, *sizes = input_shape
@@ -77,4 +95,4 @@ class Flatten(Layer):
 
     def compute_output_spec(self, inputs):
         shape = self.compute_output_shape(inputs.shape)
-        return keras.KerasTensor(shape, inputs.dtype, sparse=inputs.sparse)
+        return keras.KerasTensor(shape, inputs.dtype, sparse=inputs.sparse, ragged=inputs.ragged)

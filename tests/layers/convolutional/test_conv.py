@@ -185,15 +185,17 @@ def test_no_xla_in_the_graph():
 
 def test_a_broken_backward_is_seen(monkeypatch):
     case = (Conv2D, (2, 4, 5, 2), {"kernel_size": 3, "padding": "same", "filters": 2})
-    for i, mistake in enumerate([lambda g: 2 * g, lambda g: g[::-1], lambda g: -g]):
+    for name, gradient in (("conv", 0), ("conv", 1), ("add_bias", 1)):
+        forward, right = getattr(conv, f"{name}_forward"), getattr(conv, f"{name}_backward")
+        for mistake in (lambda g: 2 * g, lambda g: g[::-1], lambda g: -g):
 
-        def backward(dy, cache, i=i, mistake=mistake, **how):
-            gradients = list(conv.conv_backward(dy, cache, **how))
-            gradients[i] = mistake(gradients[i])
-            return gradients
+            def backward(dy, cache, right=right, i=gradient, mistake=mistake, **options):
+                gradients = list(right(dy, cache, **options))
+                gradients[i] = mistake(gradients[i])
+                return gradients
 
-        with monkeypatch.context() as patch:
-            patch.setattr(conv, "conv", with_backward(conv.conv_forward, backward))
-            layer, arguments, x = make(case)
-            with pytest.raises(AssertionError, match="against autodiff"):
-                check_backward(layer(**arguments, dtype="float64"), x)
+            with monkeypatch.context() as patch:
+                patch.setattr(conv, name, with_backward(forward, backward))
+                layer, arguments, x = make(case)
+                with pytest.raises(AssertionError, match="against autodiff"):
+                    check_backward(layer(**arguments, dtype="float64"), x)

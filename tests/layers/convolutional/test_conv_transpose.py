@@ -146,8 +146,8 @@ def test_a_broken_backward_is_seen(monkeypatch):
     case = (Conv2DTranspose, (2, 4, 3, 2), {"kernel_size": 3, "strides": 2, "filters": 2})
     for i, mistake in enumerate([lambda g: 2 * g, lambda g: g[::-1], lambda g: -g]):
 
-        def backward(dy, cache, i=i, mistake=mistake, **how):
-            gradients = list(conv_transpose.conv_transpose_backward(dy, cache, **how))
+        def backward(dy, cache, i=i, mistake=mistake, **options):
+            gradients = list(conv_transpose.conv_transpose_backward(dy, cache, **options))
             gradients[i] = mistake(gradients[i])
             return gradients
 

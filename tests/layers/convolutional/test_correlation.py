@@ -16,7 +16,7 @@ from custom_layers.convolutional.correlation import (
 
 RNG = np.random.default_rng(0)
 CASES = [
-    # sizes, taps, strides, padding, dilation
+    # sizes, window, strides, padding, dilation
     ((7,), (3,), (1,), "valid", (1,)),
     ((7,), (3,), (2,), "causal", (1,)),
     ((7,), (2,), (1,), "causal", (3,)),
@@ -32,13 +32,13 @@ CASES = [
 ]
 
 
-def terms(sizes, taps, strides, padding, dilation):
+def terms(sizes, window, strides, padding, dilation):
     """All (p, t, q) with q = s p + d t - P inside x."""
-    axes = list(zip(sizes, taps, strides, dilation, strict=True))
+    axes = list(zip(sizes, window, strides, dilation, strict=True))
     lengths = [windows.output_length(n, k, s, padding, d) for n, k, s, d in axes]
     before = [windows.pads(n, k, s, padding, d)[0] for n, k, s, d in axes]
     for p in itertools.product(*map(range, lengths)):
-        for t in itertools.product(*map(range, taps)):
+        for t in itertools.product(*map(range, window)):
             q = tuple(
                 s * i + d * j - b
                 for i, j, s, d, b in zip(p, t, strides, dilation, before, strict=True)
@@ -50,10 +50,10 @@ def terms(sizes, taps, strides, padding, dilation):
 @pytest.mark.parametrize("batch", [0, 1, 3])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_three_are_sums_over_the_same_terms(case, batch):
-    sizes, taps, strides, padding, dilation = case
-    how = {"strides": strides, "padding": padding, "dilation": dilation}
-    x, kernel = RNG.standard_normal((batch, *sizes, 2)), RNG.standard_normal((*taps, 2, 3))
-    y = correlate(tf.constant(x), tf.constant(kernel), **how)
+    sizes, window, strides, padding, dilation = case
+    options = {"strides": strides, "padding": padding, "dilation": dilation}
+    x, kernel = RNG.standard_normal((batch, *sizes, 2)), RNG.standard_normal((*window, 2, 3))
+    y = correlate(tf.constant(x), tf.constant(kernel), **options)
     dy = RNG.standard_normal(y.shape)
 
     sum_y, sum_dx, sum_dw = np.zeros(y.shape), np.zeros(x.shape), np.zeros(kernel.shape)
@@ -62,24 +62,24 @@ def test_the_three_are_sums_over_the_same_terms(case, batch):
         sum_dx[(slice(None), *q)] += dy[(slice(None), *p)] @ kernel[t].T
         sum_dw[t] += x[(slice(None), *q)].T @ dy[(slice(None), *p)]
     assert_near("y", y, sum_y)
-    assert_near("dx", correlate_dx(tf.constant(dy), tf.constant(kernel), sizes, **how), sum_dx)
-    assert_near("dW", correlate_dw(tf.constant(x), tf.constant(dy), taps, **how), sum_dw)
+    assert_near("dx", correlate_dx(tf.constant(dy), tf.constant(kernel), sizes, **options), sum_dx)
+    assert_near("dW", correlate_dw(tf.constant(x), tf.constant(dy), window, **options), sum_dw)
 
 
 @pytest.mark.parametrize("case", CASES[-3:] + [((5, 3, 4), (2, 2, 1), (3, 2, 1), "same", (1,) * 3)])
 def test_three_dimensions_as_two(case):
     """Compiled for a CPU, the three and their derivatives are those of the kernels."""
-    sizes, taps, strides, padding, dilation = case
-    how = {"strides": strides, "padding": padding, "dilation": dilation}
+    sizes, window, strides, padding, dilation = case
+    options = {"strides": strides, "padding": padding, "dilation": dilation}
     x = tf.constant(RNG.standard_normal((2, *sizes, 2)))
-    kernel = tf.constant(RNG.standard_normal((*taps, 2, 3)))
+    kernel = tf.constant(RNG.standard_normal((*window, 2, 3)))
 
     def all_three(x, kernel):
         with tf.GradientTape() as tape:
             tape.watch([x, kernel])
-            y = correlate(x, kernel, **how)
-            dx = correlate_dx(y, kernel, sizes, **how)
-            dw = correlate_dw(x, y, taps, **how)
+            y = correlate(x, kernel, **options)
+            dx = correlate_dx(y, kernel, sizes, **options)
+            dw = correlate_dw(x, y, window, **options)
             loss = sum(tf.reduce_sum(tf.sin(t)) for t in (y, dx, dw))
         return y, dx, dw, *tape.gradient(loss, [x, kernel])
 
@@ -90,48 +90,48 @@ def test_three_dimensions_as_two(case):
 
 @pytest.mark.parametrize("case", CASES[1::3], ids=str)
 def test_each_can_be_differentiated(case):
-    sizes, taps, strides, padding, dilation = case
-    how = {"strides": strides, "padding": padding, "dilation": dilation}
-    x, kernel = RNG.standard_normal((2, *sizes, 2)), RNG.standard_normal((*taps, 2, 3))
-    dy = correlate(tf.constant(x), tf.constant(kernel), **how).numpy()
-    check_backward(lambda pair: correlate(*pair, **how), [x, kernel])
-    check_backward(lambda pair: correlate_dx(*pair, sizes, **how), [dy, kernel])
-    check_backward(lambda pair: correlate_dw(*pair, taps, **how), [x, dy])
+    sizes, window, strides, padding, dilation = case
+    options = {"strides": strides, "padding": padding, "dilation": dilation}
+    x, kernel = RNG.standard_normal((2, *sizes, 2)), RNG.standard_normal((*window, 2, 3))
+    dy = correlate(tf.constant(x), tf.constant(kernel), **options).numpy()
+    check_backward(lambda pair: correlate(*pair, **options), [x, kernel])
+    check_backward(lambda pair: correlate_dx(*pair, sizes, **options), [dy, kernel])
+    check_backward(lambda pair: correlate_dw(*pair, window, **options), [x, dy])
 
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("case", CASES[::3], ids=str)
 def test_sizes_that_only_the_run_knows(case, compiled):
-    sizes, taps, strides, padding, dilation = case
-    how = {"strides": strides, "padding": padding, "dilation": dilation}
+    sizes, window, strides, padding, dilation = case
+    options = {"strides": strides, "padding": padding, "dilation": dilation}
     x = RNG.standard_normal((2, *sizes, 2))
-    kernel = tf.constant(RNG.standard_normal((*taps, 2, 3)))
+    kernel = tf.constant(RNG.standard_normal((*window, 2, 3)))
     unknown = tf.TensorSpec((None, *(None for _ in sizes), 2), tf.float64)
 
     @tf.function(input_signature=[unknown], jit_compile=compiled)
     def all_three(x):
-        y = correlate(x, kernel, **how)
-        dx = correlate_dx(y, kernel, windows.sizes_of(x), **how)
-        return y, dx, correlate_dw(x, y, taps, **how)
+        y = correlate(x, kernel, **options)
+        dx = correlate_dx(y, kernel, windows.sizes_of(x), **options)
+        return y, dx, correlate_dw(x, y, window, **options)
 
     y, dx, dw = all_three(x)
-    expected = correlate(tf.constant(x), kernel, **how)
+    expected = correlate(tf.constant(x), kernel, **options)
     assert_near("y", y, expected)
-    assert_near("dx", dx, correlate_dx(expected, kernel, sizes, **how))
-    assert_near("dW", dw, correlate_dw(tf.constant(x), expected, taps, **how))
+    assert_near("dx", dx, correlate_dx(expected, kernel, sizes, **options))
+    assert_near("dW", dw, correlate_dw(tf.constant(x), expected, window, **options))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_taps_that_meet_padding_only_have_no_gradient(dtype, rank):
     """TensorFlow's kernels leave them as the memory was: here, full of 3e4."""
-    sizes, taps, strides = (1,) * rank, (4,) * rank, (2,) * rank
-    how = {"strides": strides, "padding": "same", "dilation": (1,) * rank}
+    sizes, window, strides = (1,) * rank, (4,) * rank, (2,) * rank
+    options = {"strides": strides, "padding": "same", "dilation": (1,) * rank}
     x, dy = tf.ones((2, *sizes, 3), dtype), tf.ones((2, *sizes, 2), dtype)
-    expected = np.zeros((*taps, 3, 2))
+    expected = np.zeros((*window, 3, 2))
     expected[(1,) * rank] = 2  # of the four taps of an axis, the second one meets x
     for _ in range(20):
         full = [tf.fill(expected.shape, tf.constant(3e4, dtype)) for _ in range(8)]
         del full
-        dw = correlate_dw(x, dy, taps, **how)
+        dw = correlate_dw(x, dy, window, **options)
         assert np.array_equal(tf.cast(dw, "float64"), expected)

@@ -25,7 +25,7 @@ def count(n, k, s, d, before, after):
 def test_lengths_are_the_windows_that_fit(padding):
     for n, k, s, d in CASES:
         before, after = windows.pads(n, k, s, padding, d)
-        if n + before + after >= windows.span(k, d):
+        if n + before + after >= windows.extent(k, d):
             assert windows.output_length(n, k, s, padding, d) == count(n, k, s, d, before, after)
 
 
@@ -143,12 +143,12 @@ def test_channels_move_and_come_back(rank):
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_at_taps_and_back(padding):
+def test_gather_taps_and_back(padding):
     """Each window of two axes, cell by cell."""
     x = np.random.default_rng(0).standard_normal((2, 5, 7, 3))
-    how = {"window": (2, 3), "strides": (1, 2), "padding": padding}
-    cells = np.stack(list(windows.at_taps(tf.constant(x), 9.0, **how)))
-    _, slices = windows.taps((5, 7), **how)
+    options = {"window": (2, 3), "strides": (1, 2), "padding": padding}
+    cells = np.stack(list(windows.gather_taps(tf.constant(x), 9.0, **options)))
+    _, slices = windows.tap_slices((5, 7), **options)
     assert [begin for begin, _ in slices] == [(i, j) for i in range(2) for j in range(3)]
     pads = [windows.pads(n, k, s, padding) for n, k, s in ((5, 2, 1), (7, 3, 2))]
     wide = np.pad(x, [(0, 0), *pads, (0, 0)], constant_values=9.0)
@@ -157,9 +157,9 @@ def test_at_taps_and_back(padding):
     for i, j in np.ndindex(*lengths):
         expected = wide[:, i : i + 2, 2 * j : 2 * j + 3].reshape(2, 6, 3).swapaxes(0, 1)
         assert (cells[:, :, i, j] == expected).all()
-    # <at_taps(x), parts> = <x, from_taps(parts)>
+    # <gather_taps(x), parts> = <x, scatter_taps(parts)>
     parts = np.random.default_rng(1).standard_normal(cells.shape)
-    inner = np.stack(list(windows.at_taps(tf.constant(x), 0.0, **how))) * parts
-    back = windows.from_taps([tf.constant(p) for p in parts], (5, 7), **how)
+    inner = np.stack(list(windows.gather_taps(tf.constant(x), 0.0, **options))) * parts
+    back = windows.scatter_taps([tf.constant(p) for p in parts], (5, 7), **options)
     assert back.shape == x.shape
     np.testing.assert_allclose(np.sum(back * x), np.sum(inner), rtol=1e-12)

@@ -170,7 +170,7 @@ def test_wrong_arguments():
         custom_layers.GlobalSumPooling1D()(tf.zeros((2, 3, 4, 5)))
 
 
-@pytest.mark.parametrize("of", ["total", "mean", "peak"])
+@pytest.mark.parametrize("of", ["global_sum", "global_average", "global_max"])
 def test_a_broken_backward_is_seen(of):
     forward = getattr(global_pooling, f"{of}_forward")
     right = getattr(global_pooling, f"{of}_backward")

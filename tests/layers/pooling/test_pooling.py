@@ -240,12 +240,14 @@ def test_wrong_inputs():
         custom_layers.MaxPooling1D(3)(tf.zeros((1, 2, 1)))
 
 
-@pytest.mark.parametrize("of", ["maximum", "average"])
+@pytest.mark.parametrize("of", ["max_pool", "average_pool"])
 def test_a_broken_backward_is_seen(monkeypatch, of):
     forward, right = getattr(pooling, f"{of}_forward"), getattr(pooling, f"{of}_backward")
     x = RNG.permutation(60).reshape((1, 5, 6, 2)) / 7
     for mistake in (lambda g: 2 * g, lambda g: g[:, ::-1], lambda g: tf.roll(g, 1, 2)):
-        wrong = with_backward(forward, lambda dy, c, m=mistake, **how: m(right(dy, c, **how)))
+        wrong = with_backward(
+            forward, lambda dy, c, m=mistake, **options: m(right(dy, c, **options))
+        )
         with pytest.raises(AssertionError, match="against autodiff"):
             check_backward(
                 lambda x, w=wrong: pooling.pool(w, x, (2, 2), (2, 2), "valid"), tf.constant(x)
