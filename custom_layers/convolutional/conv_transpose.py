@@ -40,7 +40,7 @@ def conv_transpose_forward(x, kernel, bias, *, output_padding=None, **options):
     y = correlate_dx(x, kernel, n, **options)
     if bias is not None:
         y = tf.nn.bias_add(y, bias)
-    return y, (x, kernel)
+    return y, (x, kernel, bias is not None)
 
 
 def _check_sizes(m, n, window, output_padding, *, strides, padding, dilation):
@@ -49,7 +49,7 @@ def _check_sizes(m, n, window, output_padding, *, strides, padding, dilation):
         known = isinstance(of_x, int) and isinstance(of_y, int)
         if known and (of_y < 0 or windows.output_length(of_y, k, s, padding, d) != of_x):
             raise ValueError(
-                "`output_padding` leaves an output whose convolution has another size than the input: "
+                "`output_padding` leaves an output whose convolution has another size than x: "
                 f"{of_y} places from {of_x}. Received: output_padding={output_padding}, "
                 f"kernel_size={tuple(window)}, strides={strides}, dilation_rate={dilation}"
             )
@@ -57,9 +57,10 @@ def _check_sizes(m, n, window, output_padding, *, strides, padding, dilation):
 
 def conv_transpose_backward(dy, cache, *, output_padding=None, **options):
     """dy (B, n..., O) -> dx (B, m..., I), dW (k..., O, I), db (O,)."""
-    x, kernel = cache
+    x, kernel, biased = cache
     dx = correlate(dy, kernel, **options)
-    return dx, correlate_dw(dy, x, kernel.shape[:-2], **options), sum_places(dy)
+    dkernel = correlate_dw(dy, x, kernel.shape[:-2], **options)
+    return dx, dkernel, sum_places(dy) if biased else None
 
 
 conv_transpose = with_backward(conv_transpose_forward, conv_transpose_backward)
