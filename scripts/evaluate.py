@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 
 from scripts import settings
-from scripts.data import damage
 from scripts.recipes import find, load_data
 from scripts.training import command_line, run_folder, untrusted
 
@@ -14,19 +13,24 @@ def main(arguments=None):
     parser.add_argument("run", metavar="RUN", help="a folder that scripts.train wrote")
     places = ("data_dir", "download_dir")  # as in training, where these are still there
     settings.add_options(parser, *places)
-    with command_line.one_line_errors(), damage.told_by_file():
+    with command_line.one_line_errors():
         options = parser.parse_args(arguments)
         name, trained = run_folder.read_run(options.run)
         recipe, folder = find(name), pathlib.Path(options.run)
         recorded = untrusted.figures(folder / "metrics.json")
-        given = {place: getattr(options, place) or getattr(trained, place) for place in places}
+        given = {}
         for place in places:
-            if getattr(options, place) is None and not pathlib.Path(given[place] or "").is_dir():
-                given[place] = None  # nothing is made where somebody else's run says
-        data = load_data(recipe, dataclasses.replace(trained, **given))
-        model = run_folder.load_model(folder)
-        figures = model.evaluate(data.test, return_dict=True, verbose=0)
-        figures |= recipe.measure(model, data)
+            own = getattr(trained, place)
+            if own is not None and not pathlib.Path(own).is_dir():
+                own = None  # nothing is made where somebody else's run says
+            given[place] = getattr(options, place) or own
+        from scripts.data.prepare import damaged_files_named
+
+        with damaged_files_named():
+            data = load_data(recipe, dataclasses.replace(trained, **given))
+            model = run_folder.load_model(folder)
+            figures = model.evaluate(data.test, return_dict=True, verbose=0)
+            figures |= recipe.measure(model, data)
         for name, value in figures.items():
             print(f"test {name} {value:.6f} (recorded: {recorded[name]:.6f})")
 

@@ -1,8 +1,8 @@
-"""Train every recipe that needs no network, and see that it beats its baseline:
+"""Train every recipe that needs no network, and check that it beats its baseline:
 
     python -m scripts.every_recipe
 
-As many epochs as suffice for that, or all with --full. Further arguments go to scripts.train.
+For as many epochs as that takes, or for all with --full. Further arguments go to scripts.train.
 """
 
 import pathlib

@@ -1,8 +1,7 @@
 """Train on several local worker processes: python -m scripts.launch RECIPE --workers 2 [...].
 
-Further arguments go to scripts.train. When a worker dies, the others end too (they cannot go on
-without it), and all are started again from the last checkpoint: what a cluster manager does
-between machines.
+Further arguments go to scripts.train. When a worker dies, the others end too, since they cannot go
+on without it, and all are started again from the last checkpoint, as a cluster manager does.
 """
 
 import json
@@ -17,7 +16,7 @@ import time
 from scripts.recipes import find
 from scripts.training import command_line
 
-PATIENCE = 15  # seconds that the other workers have to end by themselves when one is lost
+PATIENCE = 15  # seconds in which the other workers may end by themselves when one is lost
 
 
 def free_ports(count):
@@ -49,14 +48,14 @@ def start(arguments, workers, folder):
                 env={**os.environ, "TF_CONFIG": config},
                 stdout=log,
                 stderr=log and subprocess.STDOUT,
-                start_new_session=True,  # an interrupt is ours to pass on, once
+                start_new_session=True,  # we pass an interrupt on, once
             )
         )
     return processes
 
 
 def wait(processes):
-    """Wait until all have ended, or one has failed and the others had their time to notice.
+    """Wait until all have ended; when one fails, the others have PATIENCE to notice.
 
     Returns:
         The exit statuses, negative for a signal.
@@ -92,7 +91,7 @@ def launch(arguments, folder, workers, restarts):
         if not any(codes):
             return 0
         print(f"workers ended with {codes}", file=sys.stderr)
-        if 2 in codes:  # a mistake of the user, which a restart does not mend
+        if 2 in codes:  # a mistake of the user, which a restart does not fix
             return 2
     print(f"gave up after {restarts} restarts", file=sys.stderr)
     return command_line.LOST_WORKER

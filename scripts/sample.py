@@ -1,4 +1,4 @@
-"""Write with a trained language model: python -m scripts.sample RUN"""
+"""Write text with a trained language model: python -m scripts.sample RUN"""
 
 import argparse
 import pathlib
@@ -9,12 +9,12 @@ from scripts.training import command_line, run_folder, untrusted
 
 
 def sample(model, characters, *, length, temperature, start="\n", seed=0):
-    """`length` characters that follow `start`.
+    """The `length` characters that follow `start`.
 
     Args:
-        model: from `writer`; `characters`: of which id i stands for the one at i - 1.
-        temperature: 1 draws from the model's probabilities, less makes the likely likelier, 0
-            takes the likeliest.
+        model: from `writer`; `characters`: id i stands for the one at i - 1.
+        temperature: 1 draws from the model's probabilities, a lower one favors likely
+            characters, 0 takes the likeliest.
     """
     import tensorflow as tf
 
@@ -44,7 +44,7 @@ def main(arguments=None):
     parser.add_argument(
         "--length", type=command_line.count, default=500, help="characters to write"
     )
-    parser.add_argument("--start", default="\n", help="what the text is to follow")
+    parser.add_argument("--start", default="\n", help="the text to continue")
     parser.add_argument(
         "--temperature",
         type=command_line.factor,
@@ -58,14 +58,14 @@ def main(arguments=None):
         file = pathlib.Path(options.run) / "vocabulary.json"
         characters = untrusted.read_json(file) if file.exists() else None
         if not isinstance(characters, list) or not all(isinstance(c, str) for c in characters):
-            raise command_line.InputError(f"{options.run} is no run of a language model")
+            raise command_line.InputError(f"{options.run} is not the run of a language model")
         if not options.start:
             raise command_line.InputError("--start: expected at least one character")
         from models.language_model import writer
 
         model = run_folder.load_model(options.run)
         if model.output_shape != (None, None, len(characters) + 1):
-            raise command_line.InputError(f"{file} has not the characters of the model")
+            raise command_line.InputError(f"{file} does not hold the characters of the model")
         model = writer(model)
         print(
             options.start

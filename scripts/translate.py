@@ -26,7 +26,9 @@ def main(arguments=None):
             source, target = vocabulary["source"], vocabulary["target"]
             kinds = vocabulary["symbols"]
         except (TypeError, KeyError) as error:
-            raise command_line.InputError(f"{options.run} is no run that translates") from error
+            raise command_line.InputError(
+                f"{options.run} is not the run of a translation"
+            ) from error
         from scripts.tasks.translation import UNKNOWN, decode, join, symbols
 
         model = run_folder.load_model(options.run)

@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from models.detector import encode
-from scripts.data.pipelines import parts, pipelines
-from scripts.data.prepare import prepare
+from scripts.data.images import pipelines, resized, shape_of
+from scripts.data.prepare import parts, prepare
 from scripts.training.command_line import InputError
 
 
@@ -51,19 +51,14 @@ def load_boxes(name, cell, *, batch_size, seed, size=None, data_dir=None, downlo
     features = builder.info.features
     if "objects" not in features or not {"bbox", "label"} <= set(features["objects"].feature):
         raise InputError(f"data set {name} has no boxes around objects")
-    height, width, channels = features["image"].shape
-    if size is None and None in (height, width):
-        raise InputError(f"data set {name} has images of several sizes: its recipe must give one")
-    height, width = size or (height, width)
-    grid = (-(-height // cell), -(-width // cell))
+    shape = shape_of(name, features["image"].shape, size)
+    grid = tuple(-(-side // cell) for side in shape[:2])
     names = features["objects"].feature["label"].names
 
     def read(example):
         image, objects = example["image"], example["objects"]
-        if size is not None:
-            image = tf.cast(tf.image.resize(image, size), tf.uint8)
         heads, centers = encode(objects["bbox"], objects["label"], grid, len(names))
-        return image, heads, {"classes": tf.ones(grid), "boxes": centers}
+        return resized(image, size), heads, {"classes": tf.ones(grid), "boxes": centers}
 
     def truth(split):
         examples = builder.as_dataset(split=split, shuffle_files=False)
@@ -75,7 +70,7 @@ def load_boxes(name, cell, *, batch_size, seed, size=None, data_dir=None, downlo
         name=name,
         **pipelines(builder, read, batch_size, seed),
         truth={part: truth(split) for part, split in splits},
-        shape=(height, width, channels),
+        shape=shape,
         grid=grid,
         classes=tuple(names),
     )

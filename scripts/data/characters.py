@@ -42,18 +42,18 @@ def windows(ids, length):
 
 
 def load_characters(name, *, batch_size, seed, data_dir=None, download_dir=None, length=100):
-    """The pipelines of a data set of which each split is one text under the key `text`.
+    """The pipelines of a data set whose splits are one text each, under the key `text`.
 
     Args:
         name: of a tfds data set.
         batch_size: of all three parts; what is left over of the training part is dropped.
         seed: of the training part's order, and of where its windows begin in each epoch.
         data_dir, download_dir: see `prepare`.
-        length: of a window. Its first character is foretold from nothing.
+        length: of a window. Its first character is predicted from nothing.
     """
     builder = prepare(name, data_dir, download_dir)
     if not isinstance(dict(builder.info.features.items()).get("text"), tfds.features.Text):
-        raise InputError(f"data set {name} is not of texts")
+        raise InputError(f"data set {name} does not hold texts")
     missing = {"train", "validation", "test"} - builder.info.splits.keys()
     if missing:
         raise InputError(f"data set {name} has no part {' and no part '.join(sorted(missing))}")

@@ -12,8 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from custom_layers.graphs import pack
-from scripts.data.pipelines import parts
-from scripts.data.prepare import prepare
+from scripts.data.prepare import parts, prepare
 
 
 @dataclasses.dataclass(frozen=True)

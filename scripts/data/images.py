@@ -1,6 +1,8 @@
 """images: any image-classification data set of tfds as three tf.data pipelines.
 
 file -> (image, label) -> cached -> shuffled (training only) -> batched -> image / 255 -> ahead
+
+Images with other answers (masks, boxes) and videos take the same way.
 """
 
 import dataclasses
@@ -8,8 +10,7 @@ import dataclasses
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from scripts.data.pipelines import pipelines
-from scripts.data.prepare import prepare
+from scripts.data.prepare import parts, prepare
 from scripts.training.command_line import InputError
 
 
@@ -45,20 +46,53 @@ def load_images(name, *, batch_size, seed, data_dir=None, download_dir=None, siz
     if len(features) != 2 or not all(map(isinstance, features, kinds)):
         raise InputError(f"data set {name} is not of images with one class each")
     image, label = features
-    height, width, channels = image.shape
-    if size is None and None in (height, width):
-        raise InputError(f"data set {name} has images of several sizes: its recipe must give one")
-    height, width = size or (height, width)
+    shape = shape_of(name, image.shape, size)
 
     def read(example):
         image, label = (example[key] for key in keys)
-        if size is not None:
-            image = tf.cast(tf.image.resize(image, size), tf.uint8)
-        return image, label
+        return resized(image, size), label
 
     return Images(
         name=name,
         **pipelines(builder, read, batch_size, seed),
-        shape=(height, width, channels),
+        shape=shape,
         classes=tuple(label.names),
     )
+
+
+def shape_of(name, shape, size=None):
+    """`(H, W, C)` of the images of the data set `name`, of which `shape` may know no size."""
+    height, width = size or shape[:2]
+    if None in (height, width):
+        raise InputError(f"data set {name} has images of several sizes: its recipe must give one")
+    return height, width, shape[2]
+
+
+def resized(image, size=None):
+    """An image in bytes, scaled to `(H, W)` where these are given."""
+    return image if size is None else tf.cast(tf.image.resize(image, size), tf.uint8)
+
+
+def pipelines(builder, read, batch_size, seed):
+    """The batches of each part: `{"train": ..., "validation": ..., "test": ...}`.
+
+    Args:
+        builder: of tfds, prepared.
+        read: `(example) -> (image, ...)`, of one example; the image (or video) in bytes.
+        batch_size: of all three parts.
+        seed: of the order of the training part.
+    """
+
+    def scaled(images, *others):
+        return tf.cast(images, tf.float32) / 255, *others
+
+    def pipeline(part, split):
+        examples = builder.as_dataset(split=split, shuffle_files=False)
+        examples = examples.map(read, tf.data.AUTOTUNE).cache()
+        if part == "train":
+            count = builder.info.splits[split].num_examples
+            examples = examples.shuffle(min(count, 10_000), seed=seed)
+        return examples.batch(batch_size).map(scaled).prefetch(tf.data.AUTOTUNE)
+
+    splits = zip(("train", "validation", "test"), parts(builder.info.splits), strict=True)
+    return {part: pipeline(part, split) for part, split in splits}

@@ -7,7 +7,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from scripts.data.pipelines import pipelines
+from scripts.data.images import pipelines, resized, shape_of
 from scripts.data.prepare import prepare
 from scripts.training.command_line import InputError
 
@@ -44,22 +44,18 @@ def load_masks(
     builder = prepare(name, data_dir, download_dir)
     if not {"image", "segmentation_mask"} <= set(builder.info.features):
         raise InputError(f"data set {name} has no segmentation masks")
-    height, width, channels = builder.info.features["image"].shape
-    if size is None and None in (height, width):
-        raise InputError(f"data set {name} has images of several sizes: its recipe must give one")
-    height, width = size or (height, width)
+    shape = shape_of(name, builder.info.features["image"].shape, size)
     values = tf.constant(range(len(classes)) if values is None else values, tf.uint8)
 
     def read(example):
         image, mask = example["image"], example["segmentation_mask"]
         if size is not None:
-            image = tf.cast(tf.image.resize(image, size), tf.uint8)
             mask = tf.image.resize(mask, size, "nearest")
-        return image, tf.argmax(mask == values, -1, tf.int32)
+        return resized(image, size), tf.argmax(mask == values, -1, tf.int32)
 
     return Masks(
         name=name,
         **pipelines(builder, read, batch_size, seed),
-        shape=(height, width, channels),
+        shape=shape,
         classes=tuple(classes),
     )

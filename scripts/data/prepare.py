@@ -1,8 +1,12 @@
 """prepare: a tfds builder whose data are on disk, or an error that says at once what is missing.
 
-tfds asks a host that does not answer for more than three minutes. Here the first file that would
-have to be downloaded is asked for once. A file in the download folder, or in its subfolder
+tfds waits more than three minutes for a host that does not answer. Here the first file to be
+downloaded is requested once. A file in the download folder, or in its subfolder
 `manual`, needs no network; the download folder may be read-only then.
+
+When prepared data can no longer be read, TensorFlow says `corrupted record at 110503`, wherever the
+training is by then, and not in which file. So the files of all data sets that this process has
+prepared are read again, until one fails, which is named.
 """
 
 import contextlib
@@ -12,19 +16,20 @@ import tempfile
 import threading
 
 import requests
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from tensorflow_datasets.core.download import download_manager
 
-from scripts.data.damage import PREPARED, remedy
 from scripts.training.command_line import InputError
 from scripts.training.untrusted import check_download
 
-SECONDS = 5  # that a host has for its first answer
+SECONDS = 5  # to wait for a host's first answer
+PREPARED = []  # the builders that `prepare` returned
 
 
 class MissingData(InputError):
-    """A data set is neither on this machine nor within reach."""
+    """A data set is neither on this machine nor can it be downloaded."""
 
 
 def reachable(url):
@@ -51,7 +56,7 @@ def reachable(url):
 def downloads_that_begin(name, download_dir):
     """Inside, tfds downloads only what is reachable, and raises MissingData for anything else.
 
-    An archive is looked at before it is unpacked, since tfds trusts one that it finds by its name.
+    An archive is checked before it is unpacked, since tfds trusts one that it finds by its name.
     """
     manager_class = download_manager.DownloadManager
     original, original_extract = manager_class._download, manager_class._extract
@@ -127,3 +132,53 @@ def prepare(name, data_dir=None, download_dir=None):
         raise InputError(f"data set {name}: no dataset_info.json: {remedy(builder.data_path)}")
     PREPARED.append(builder)
     return builder
+
+
+def parts(splits):
+    """What to read as training, validation and test, given the names of the splits there are.
+
+    What is missing is cut off the end of the training split, a tenth each.
+    """
+    train, validation, test = "train", "validation", "test"
+    if "test" not in splits and "validation" not in splits:
+        return "train[:80%]", "train[80%:90%]", "train[90%:]"
+    if "validation" not in splits:
+        train, validation = "train[:90%]", "train[90%:]"
+    if "test" not in splits:
+        train, test = "train[:90%]", "train[90%:]"
+    return train, validation, test
+
+
+@contextlib.contextmanager
+def damaged_files_named():
+    """Turn TensorFlow's errors into an InputError where a file of prepared data is damaged."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        damage = first_damage() if isinstance(error, tf.errors.OpError) else None
+        if damage is None:
+            raise
+        raise InputError(damage) from error
+
+
+def remedy(folder):
+    return f"remove the folder {folder}, and the data are prepared again"
+
+
+def first_damage():
+    """What is wrong with the first damaged file, and what to do; None if all are whole."""
+    for builder in PREPARED:
+        for split in builder.info.splits.values():
+            for path, expected in zip(split.filepaths, split.shard_lengths, strict=True):
+                try:
+                    records = tf.data.TFRecordDataset(str(path))
+                    found = int(records.reduce(tf.constant(0), lambda count, _: count + 1))
+                    wrong = f"holds {found} records of {expected}"
+                except tf.errors.OpError as error:
+                    found, message = None, error.message.rpartition("}} ")[2]
+                    wrong = f"is damaged ({message.partition(' [Op:')[0]})"
+                if found != expected:
+                    return f"{path} {wrong}: {remedy(builder.data_path)}"
+    return None

@@ -3,7 +3,7 @@
     rows in order -> values -> (the last `history` values, the next `horizon`) -> shuffled (training
          only) -> batched -> ahead
 
-What is to be foretold lies within its part; what it is foretold from may reach back into the part
+What is to be predicted lies within its part; what it is predicted from may reach back into the part
 before, as it does in use.
 """
 
@@ -21,7 +21,7 @@ class Series:
     """Batches of values `(B, history)` with the next ones `(B, horizon)`.
 
     values: all, in order. mean, variance: of the training part.
-    begins: for each window of the test part, the place of the first value to be foretold.
+    begins: for each window of the test part, the place of the first value to be predicted.
     season: after so many values the rhythm begins again.
     """
 

@@ -11,8 +11,7 @@ import keras
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from scripts.data.pipelines import parts
-from scripts.data.prepare import prepare
+from scripts.data.prepare import parts, prepare
 from scripts.training.command_line import InputError
 
 

@@ -8,7 +8,7 @@ import dataclasses
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from scripts.data.pipelines import pipelines
+from scripts.data.images import pipelines, resized
 from scripts.data.prepare import prepare
 from scripts.training.command_line import InputError
 
@@ -58,9 +58,7 @@ def load_videos(
         if frames is not None:
             last = tf.cast(tf.shape(video)[0] - 1, tf.float32)
             video = tf.gather(video, tf.cast(tf.linspace(0.0, last, frames), tf.int32))
-        if size is not None:
-            video = tf.cast(tf.image.resize(video, size), tf.uint8)
-        return tf.ensure_shape(video, shape), example["label"]
+        return tf.ensure_shape(resized(video, size), shape), example["label"]
 
     return Videos(
         name=name,

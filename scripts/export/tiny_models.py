@@ -10,7 +10,6 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-import custom_layers
 from custom_layers import APPNP, GATConv, GraphConv, SAGEConv, SGConv
 from models.autoencoder import autoencoder
 from models.convnet import convnet
@@ -38,15 +37,18 @@ NODES, VOCABULARY = 11, 9
 
 @dataclasses.dataclass(frozen=True)
 class Tiny:
-    """make: `(namespace of layers) -> model`. inputs: `(how many, above least) -> its inputs`."""
+    """make: options of the model's function -> the model.
+
+    inputs: how many -> what it is called with; more than `least`.
+    """
 
     make: Callable
     inputs: Callable
     least: int = 0
 
-    def build(self, layers=custom_layers):
+    def build(self, **options):
         """The model, with weights that no initializer makes, so that each of them matters."""
-        model = self.make(layers)
+        model = self.make(**options)
         rng = np.random.default_rng(1)
         for weight in model.weights:
             if keras.backend.is_float_dtype(weight.dtype):
@@ -112,15 +114,15 @@ def likes(count):
 
 
 def of_nodes(conv, **sizes):
-    def make(layers):
-        return node_classifier(VOCABULARY, 3, conv=conv, layers=layers, **sizes)
+    def make(**options):
+        return node_classifier(VOCABULARY, 3, conv=conv, **sizes, **options)
 
     return Tiny(make, nodes_with_words, least=2)  # a ring has three
 
 
 def translator(part):
-    def make(layers):
-        return part(seq2seq(VOCABULARY, VOCABULARY, embedding=5, units=4, layers=layers))
+    def make(**options):
+        return part(seq2seq(VOCABULARY, VOCABULARY, embedding=5, units=4, **options))
 
     return make
 
@@ -128,45 +130,45 @@ def translator(part):
 IMAGE, SMALL = (8, 8, 1), {"filters": (4, 8)}
 FOUR = numbers(4)
 TINY = {
-    "mlp": Tiny(lambda k: mlp(IMAGE, 5, units=(6, 5), layers=k), numbers(*IMAGE)),
-    "convnet": Tiny(lambda k: convnet(IMAGE, 5, units=6, **SMALL, layers=k), numbers(*IMAGE)),
-    "resnet": Tiny(lambda k: resnet(IMAGE, 5, **SMALL, layers=k), numbers(*IMAGE)),
-    "unet": Tiny(lambda k: unet(IMAGE, 4, **SMALL, layers=k), numbers(*IMAGE)),
-    "detector": Tiny(lambda k: detector((16, 12, 3), 4, **SMALL, layers=k), numbers(16, 12, 3)),
+    "mlp": Tiny(lambda **o: mlp(IMAGE, 5, units=(6, 5), **o), numbers(*IMAGE)),
+    "convnet": Tiny(lambda **o: convnet(IMAGE, 5, units=6, **SMALL, **o), numbers(*IMAGE)),
+    "resnet": Tiny(lambda **o: resnet(IMAGE, 5, **SMALL, **o), numbers(*IMAGE)),
+    "unet": Tiny(lambda **o: unet(IMAGE, 4, **SMALL, **o), numbers(*IMAGE)),
+    "detector": Tiny(lambda **o: detector((16, 12, 3), 4, **SMALL, **o), numbers(16, 12, 3)),
     "detections": Tiny(
-        lambda k: detections(detector((16, 12, 3), 4, **SMALL, layers=k), score=0.01),
+        lambda **o: detections(detector((16, 12, 3), 4, **SMALL, **o), score=0.01),
         numbers(16, 12, 3),
     ),
-    "convnet3d": Tiny(lambda k: convnet3d((5, 8, 7, 1), 4, **SMALL, layers=k), numbers(5, 8, 7, 1)),
-    "autoencoder": Tiny(lambda k: autoencoder(IMAGE, **SMALL, layers=k), numbers(*IMAGE)),
-    "vae": Tiny(lambda k: vae(IMAGE, latent=3, **SMALL, layers=k), numbers(*IMAGE)),
-    "gan": Tiny(lambda k: gan(IMAGE, latent=4, **SMALL, layers=k), FOUR),
+    "convnet3d": Tiny(lambda **o: convnet3d((5, 8, 7, 1), 4, **SMALL, **o), numbers(5, 8, 7, 1)),
+    "autoencoder": Tiny(lambda **o: autoencoder(IMAGE, **SMALL, **o), numbers(*IMAGE)),
+    "vae": Tiny(lambda **o: vae(IMAGE, latent=3, **SMALL, **o), numbers(*IMAGE)),
+    "gan": Tiny(lambda **o: gan(IMAGE, latent=4, **SMALL, **o), FOUR),
     "text_convnet": Tiny(
-        lambda k: text_convnet(vectorizer(), 3, embedding=5, filters=4, layers=k), texts
+        lambda **o: text_convnet(vectorizer(), 3, embedding=5, filters=4, **o), texts
     ),
-    "text_rnn": Tiny(lambda k: text_rnn(vectorizer(), 3, embedding=5, units=4, layers=k), texts),
+    "text_rnn": Tiny(lambda **o: text_rnn(vectorizer(), 3, embedding=5, units=4, **o), texts),
     "transformer": Tiny(
-        lambda k: transformer(vectorizer(), 3, heads=2, width=6, hidden=5, layers=k), texts
+        lambda **o: transformer(vectorizer(), 3, heads=2, width=6, hidden=5, **o), texts
     ),
     "language_model LSTM": Tiny(
-        lambda k: language_model(VOCABULARY, embedding=5, units=(4, 3), layers=k), ids
+        lambda **o: language_model(VOCABULARY, embedding=5, units=(4, 3), **o), ids
     ),
     "language_model GRU": Tiny(
-        lambda k: language_model(VOCABULARY, cell="GRU", units=(4,), layers=k), ids
+        lambda **o: language_model(VOCABULARY, cell="GRU", units=(4,), **o), ids
     ),
     "seq2seq": Tiny(translator(lambda model: model), lambda count: [ids(count), ids(count, 5)]),
     "seq2seq encoder": Tiny(translator(encoder), ids),
     "seq2seq decoder": Tiny(
         translator(decoder), lambda count: [ids(count, 1), FOUR(count), FOUR(count) / 2]
     ),
-    "forecaster GRU": Tiny(lambda k: forecaster(11, 4, units=5, layers=k), numbers(11)),
-    "forecaster Conv1D": Tiny(lambda k: forecaster(11, 4, kind="Conv1D", layers=k), numbers(11)),
+    "forecaster GRU": Tiny(lambda **o: forecaster(11, 4, units=5, **o), numbers(11)),
+    "forecaster Conv1D": Tiny(lambda **o: forecaster(11, 4, kind="Conv1D", **o), numbers(11)),
     "sequence_classifier": Tiny(
-        lambda k: sequence_classifier((12, 3), 3, filters=(4, 5), units=4, layers=k),
+        lambda **o: sequence_classifier((12, 3), 3, filters=(4, 5), units=4, **o),
         numbers(12, 3),
     ),
     "sequence_classifier of sounds": Tiny(
-        lambda k: sequence_classifier((900,), 3, rate=8000, filters=(4,), units=4, layers=k),
+        lambda **o: sequence_classifier((900,), 3, rate=8000, filters=(4,), units=4, **o),
         numbers(900),
     ),
     "node_classifier GraphConv": of_nodes(GraphConv, units=5),
@@ -174,6 +176,6 @@ TINY = {
     "node_classifier SAGEConv": of_nodes(SAGEConv, units=5),
     "node_classifier SGConv": of_nodes(SGConv),
     "node_classifier APPNP": of_nodes(APPNP, units=5, K=3),
-    "graph_classifier": Tiny(lambda k: graph_classifier(4, 2, units=(5,), layers=k), packed_graphs),
-    "recommender": Tiny(lambda k: recommender(NODES, units=4, layers=k), likes),
+    "graph_classifier": Tiny(lambda **o: graph_classifier(4, 2, units=(5,), **o), packed_graphs),
+    "recommender": Tiny(lambda **o: recommender(NODES, units=4, **o), likes),
 }

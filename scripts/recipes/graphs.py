@@ -7,7 +7,7 @@ from scripts.recipes.recipe import Data, Recipe, lazy, of_task
 
 def nodes(name, **options):
     load = lazy("scripts.data.nodes", "load_nodes", **options)
-    if name == "influencers":  # its baseline counts followers, which others have not
+    if name == "influencers":  # its baseline counts followers
         return Data(name, load, {name: {}}, {})
     return Data(name, load, {"karate_club": {}}, {"planetoid/cora": {}, "planetoid/citeseer": {}})
 
@@ -106,7 +106,7 @@ GRAPH_RECIPES = {
         short=100,
     ),
     "influencers-sage": node_classification(
-        about="whom a social network hears (2000 generated accounts), GraphSAGE",
+        about="who is heard in a social network (2000 generated accounts), GraphSAGE",
         data=nodes("influencers"),
         model=node_classifier("SAGEConv", units=32),
         shows=("SAGEConv",),

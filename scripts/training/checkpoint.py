@@ -1,11 +1,11 @@
-"""Checkpoint: after each epoch, all that a training needs to go on as if nothing had happened.
+"""Checkpoint: after each epoch, all that training needs to go on as if nothing had happened.
 
     checkpoints/epoch-00007.npz     weights, seeds, moving averages, optimizers, the best weights
                                     so far, and the history as text
 
-A file is written under another name, flushed to the disk and then renamed, so it is whole or not
-there; the one before stays until the next is whole. A file that cannot be read (a zip archive
-carries checksums) is passed over, with a message, in favor of the one before.
+A file is written under another name, flushed to the disk and then renamed, so it is whole or
+absent; the previous one stays until the next is whole. A file that cannot be read (a zip archive
+carries checksums) is skipped, with a message, and the previous one is used.
 """
 
 import io
@@ -27,13 +27,13 @@ UNREADABLE = (
     *NOT_ZIP,
 )
 BEST = ("best", "best_epoch", "wait")  # of EarlyStopping, beside the weights
-KEEP = 2  # files; the older one is there for the day when the newer one is damaged
+KEEP = 2  # files; the older one serves if the newer one is damaged
 
 
 class Checkpoint(keras.callbacks.Callback):
     """Write a checkpoint after each epoch, and restore the newest one.
 
-    To be the last of the callbacks: what the others have logged is then in the history.
+    It must be the last callback, so that the history holds what the others have logged.
 
     Args:
         folder: of the checkpoints; made when the first is written.
@@ -55,18 +55,18 @@ class Checkpoint(keras.callbacks.Callback):
                 content = path.read_bytes()
                 return _read(content)["state"]["epochs"], content
             except (InputError, *UNREADABLE) as error:
-                print(f"{path} cannot be read ({error}): using the one before", file=sys.stderr)
+                print(f"{path} cannot be read ({error}): using the previous one", file=sys.stderr)
         return 0, b""
 
     def columns(self, content):
-        """The names in the history of a checkpoint of that content."""
+        """The names in the history of a checkpoint with this content."""
         return _read(content)["state"]["history"].keys()
 
     def restore(self, model, content):
-        """Put a compiled model where a checkpoint of that content left it.
+        """Bring a compiled model to the state of a checkpoint with this content.
 
         Returns:
-            The number of epochs that are done.
+            The number of epochs done.
 
         Raises:
             InputError: it is the checkpoint of another model.
@@ -82,7 +82,7 @@ class Checkpoint(keras.callbacks.Callback):
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
                 f"the checkpoint in {self.folder} is of another model ({error}): "
-                "--overwrite begins anew"
+                "--overwrite starts again"
             ) from error
         self.history, self.seconds = state["history"], state["seconds"]
         self.best = {**state["best"], "best_weights": weights or None}
@@ -117,7 +117,7 @@ class Checkpoint(keras.callbacks.Callback):
             arrays[f"variable-{i}"] = variable.numpy()
         for i, weight in enumerate(best_weights):
             arrays[f"best-{i}"] = weight
-        self.folder.mkdir(exist_ok=True)  # without parents: a run whose folder is gone must say so
+        self.folder.mkdir(exist_ok=True)  # without parents: the run's folder must be there
         path = self.folder / f"epoch-{epochs:05d}.npz"
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
@@ -133,7 +133,7 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def _read(content):
-    """The arrays of a checkpoint, all of them, so that each checksum is looked at."""
+    """The arrays of a checkpoint, all of them, so that each checksum is verified."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     state = arrays["state"] = json.loads(str(arrays["state"]))
@@ -150,7 +150,7 @@ def _read(content):
         or {len(column) for column in columns} != {epochs}
         or not all(x is None or type(x) in (int, float) for x in numbers)
     ):
-        raise ValueError("its state is not that of a training")
+        raise ValueError("its state is malformed")
     return arrays
 
 

@@ -1,13 +1,14 @@
 """Training on several devices (`mirrored`) or machines (`multiworker`) with tf.distribute.
 
-One process a machine. `TF_CONFIG` tells each which one it is, as on Kubernetes, Vertex AI or Slurm:
+Each machine runs one process. `TF_CONFIG` tells it which one it is, as on Kubernetes, Vertex AI or
+Slurm:
 
     TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:5000", "10.0.0.2:5000"]},
                 "task": {"type": "worker", "index": 0}}'
 
 The batch size is the global one: each replica takes its share of every batch. Only the first worker
-(the chief) writes files. TensorFlow's servers listen on all interfaces and ask nobody who they are:
-run them in a network of your own.
+(the chief) writes files. TensorFlow's servers listen on all interfaces and authenticate nobody:
+run them in a private network.
 """
 
 import contextlib
@@ -28,13 +29,11 @@ def task():
         workers, own = config["cluster"]["worker"], config["task"]
         index = int(own["index"])
     except (ValueError, KeyError, TypeError) as error:
-        raise command_line.InputError(
-            f"TF_CONFIG is not as expected: {error!r} in {text}"
-        ) from error
+        raise command_line.InputError(f"TF_CONFIG is malformed: {error!r} in {text}") from error
     if own.get("type") != "worker" or not 0 <= index < len(workers):
         raise command_line.InputError(
             f"TF_CONFIG must name a task of type worker with an index below {len(workers)}, "
-            f"got {own}"
+            f"received {own}"
         )
     return index, len(workers)
 
@@ -58,11 +57,11 @@ def make_strategy(name):
 
 
 def shard(dataset, batch_size):
-    """Batches of which each worker reads its own part; an incomplete one is left out.
+    """Batches of which each worker reads its own part; incomplete ones are dropped.
 
     DATA is the only policy that is right here: AUTO fails on data sets of one file, OFF lets all
-    workers train on the same part. Of an incomplete batch the replicas would get unequal parts,
-    whose gradients would be averaged as if they were equal.
+    workers train on the same part. The replicas would get unequal parts of an incomplete batch, and
+    their gradients would be averaged as if the parts were equal.
     """
     import tensorflow as tf
 
@@ -75,8 +74,8 @@ def shard(dataset, batch_size):
 def patch_keras_fit(model, strategy, dataset):
     """Make `fit` and `evaluate` of a compiled model work under a strategy of many replicas.
 
-    Keras 3 builds the model from a batch: it takes that out of the shuffled stream, and reduces it
-    over workers of which each waits for the other (keras#20329). Shapes do as well. It also reduces
+    Keras 3 builds the model from a batch: it takes one out of the shuffled stream and reduces it
+    over workers that wait for each other (keras#20329). Shapes suffice. It also reduces
     the logs of a step over workers along an axis that scalars do not have (keras#20585).
     """
     import tensorflow as tf
@@ -108,7 +107,10 @@ def lost_worker_ends_process():
         if task()[1] == 1:
             raise
         line = str(error).strip().splitlines()[0]
-        print(f"another worker is gone ({line}): start all again with --resume", file=sys.stderr)
+        print(
+            f"another worker is gone ({line}): start all of them again with --resume",
+            file=sys.stderr,
+        )
         sys.stderr.flush()
         os._exit(command_line.LOST_WORKER)
 
@@ -141,7 +143,7 @@ def furthest(strategy, epochs, content):
 
 
 def wait_for_all(strategy):
-    """Return when all workers are here: one that leaves early looks like one that crashed."""
+    """Return once all workers are here: one that leaves early looks like one that crashed."""
     import numpy as np
     import tensorflow as tf
 

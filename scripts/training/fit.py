@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 import custom_layers
-from scripts.data import damage
+from scripts.data.prepare import damaged_files_named
 from scripts.export import formats
 from scripts.recipes import find, load_data
 from scripts.settings import of_recipe
@@ -45,7 +45,7 @@ def run(name, given, folder, *, resume=False, overwrite=False):
     """
     settings = of_recipe(find(name), **given)
     opened = run_folder.open_run(folder, name, settings, given, resume, overwrite)
-    with opened as (partial, settings), damage.told_by_file():
+    with opened as (partial, settings), damaged_files_named():
         return train(name, settings, partial)
 
 
@@ -164,7 +164,7 @@ def fit(recipe, data, settings, folder, strategy):
     if done > epochs or (done and "loss" not in checkpoint.columns(content)):
         raise InputError(
             f"the checkpoint in {checkpoint.folder} is of another run, after {done} epochs of "
-            f"{epochs}: --overwrite begins anew"
+            f"{epochs}: --overwrite starts again"
         )
     if done:
         checkpoint.restore(model, content)

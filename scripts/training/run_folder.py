@@ -72,7 +72,7 @@ def make_room(folder, overwrite):
         if not overwrite:
             raise InputError(
                 f"{folder} was begun and not finished: --resume {folder} goes on with it, "
-                "--overwrite begins anew"
+                "--overwrite starts again"
             )
         shutil.rmtree(partial)
     try:
@@ -93,7 +93,7 @@ def resumed_settings(folder, recipe, given):
         untrusted.check_folder(partial)
         begun, settings = untrusted.check_run(partial / "recipe.json")
     except InputError as error:
-        raise InputError(f"{error}: --overwrite begins anew") from error
+        raise InputError(f"{error}: --overwrite starts again") from error
     if begun != recipe:
         raise InputError(f"{folder} is a run of {begun}, not of {recipe}")
     for key, value in given.items():

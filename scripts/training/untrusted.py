@@ -1,9 +1,9 @@
-"""strangers: what is looked at before a file is read that somebody else may have made.
+"""untrusted: what is checked before a file that somebody else may have made is read.
 
 A run folder holds plain files, no links; JSON of a bounded size; settings that the command line
-would take too. A `.keras` file is a zip archive that unpacks to no more than itself, whose
-configuration names classes of Keras and of this project only, and whose weights are plain arrays.
-Nothing is imported and no memory is taken before that is known. Each function raises an InputError.
+would accept. A `.keras` file is a zip archive that unpacks to no more than itself, whose
+configuration names only classes of Keras and of this project, and whose weights are plain arrays.
+Nothing is imported and no memory is taken before this is known. Each function raises an InputError.
 """
 
 import collections
@@ -19,7 +19,7 @@ import zlib
 from scripts.settings import check_settings
 from scripts.training.command_line import InputError
 
-LARGEST_JSON = 32_000_000  # bytes; the configuration of a model has some thousand
+LARGEST_JSON = 32_000_000  # bytes; the configuration of a model has a few thousand
 LARGEST_MODEL = 8_000_000_000  # bytes
 MANY = 10_000  # files of a run
 MODULES = ("keras", "custom_layers", "models", "builtins")  # builtins: what Keras calls functions
@@ -27,7 +27,7 @@ NOT_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 
 
 def check_folder(folder):
-    """That there are but plain files and folders in it: a link leads elsewhere, a pipe blocks."""
+    """Check that it holds only plain files and folders: a link leads elsewhere, a pipe blocks."""
     seen = 0
     for place, folders, files in os.walk(folder):
         for path in (pathlib.Path(place, name) for name in folders + files):
@@ -40,7 +40,7 @@ def check_folder(folder):
 
 
 def read_json(path):
-    """What a JSON file holds."""
+    """The content of a JSON file."""
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise ValueError(f"it has more than {LARGEST_JSON} bytes")
@@ -61,7 +61,7 @@ def check_run(path):
 
 
 def figures(path):
-    """The figures of the test part, as `metrics.json` has them; NaN for one that it has not."""
+    """The figures of the test part, as `metrics.json` has them; NaN for a missing one."""
     metrics = read_json(path)
     figures = metrics.get("test") if isinstance(metrics, dict) else None
     if not isinstance(figures, dict) or not all(type(x) in (int, float) for x in figures.values()):
@@ -70,14 +70,14 @@ def figures(path):
 
 
 def check_download(path):
-    """That an archive of data, if it is of zip, unpacks in its own folder and is no bomb."""
+    """Check that a zip file of data unpacks into its own folder and is no bomb."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             check_zip(path, archive, max(1_000_000_000, 30 * path.stat().st_size))
 
 
 def check_zip(path, archive, most=None):
-    """That an archive unpacks, in its own folder, to so many bytes at most, or to its own size."""
+    """Check that an archive unpacks into its own folder, to at most `most` bytes or its size."""
     most = path.stat().st_size if most is None else most
     if sum(entry.file_size for entry in archive.infolist()) > most:
         raise InputError(f"{path} would unpack to more than {most} bytes")
@@ -89,7 +89,7 @@ def check_zip(path, archive, most=None):
 
 
 def check_model(path):
-    """That a `.keras` file can be loaded without running what it says."""
+    """Check that loading a `.keras` file runs no code from it."""
     try:
         if path.stat().st_size > LARGEST_MODEL:
             raise InputError(f"{path} has more than {LARGEST_MODEL} bytes")
@@ -104,7 +104,7 @@ def check_model(path):
 
 
 def check_config(path, config):
-    """That the classes of a model's configuration are Keras's or ours, and run no code of its."""
+    """Check that a configuration names only classes of Keras and ours that run no code from it."""
     left = [config]
     while left:
         part = left.pop()
@@ -119,7 +119,7 @@ def check_config(path, config):
 
 
 def check_weights(path, content):
-    """That an HDF5 file is made of groups and plain arrays, which take no more room than it has."""
+    """Check that an HDF5 file holds groups and plain arrays, in no more bytes than it has."""
     import h5py
 
     with h5py.File(io.BytesIO(content), "r") as file:

@@ -1,9 +1,6 @@
-"""Models of texts, series and signals: as with keras.layers, saved whole, defined at the edges."""
+"""Models of texts and series: defined at the edges, translations and forecasts by hand."""
 
 import math
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -14,7 +11,6 @@ from custom_layers.checks import assert_near
 from models.forecaster import forecaster
 from models.language_model import language_model, writer
 from models.seq2seq import decoder, encoder, seq2seq, translate
-from models.sequence_classifier import sequence_classifier
 from models.text_convnet import text_convnet
 from models.text_rnn import text_rnn
 from models.transformer import transformer
@@ -28,158 +24,21 @@ def vectorizer():
     return layer
 
 
-def of_texts(make, **sizes):
-    def build(**options):
-        return make(vectorizer(), 3, **sizes, **options)
-
-    return build, tf.constant(TEXTS), np.array([0, 1, 2, 1, 0])
-
-
-def of_numbers(make, x, y, *given, **sizes):
-    return lambda **options: make(*given, **sizes, **options), x, y
-
-
 RNG = np.random.default_rng(0)
 IDS = RNG.integers(1, 9, (5, 7)).astype("int32")
 SHORT = np.where(np.arange(7) < np.array([[7], [3], [5], [1], [6]]), IDS, 0)
-SIGNALS = RNG.standard_normal((5, 12, 3)).astype("float32")
-SOUNDS = RNG.standard_normal((5, 900)).astype("float32")
-VALUES = RNG.standard_normal((5, 11)).astype("float32") * 3 + 10
-LABELS = np.array([0, 1, 2, 1, 0])
-
-MODELS = {
-    "text_convnet": of_texts(text_convnet, embedding=5, widths=(2, 3), filters=4),
-    "text_rnn LSTM": of_texts(text_rnn, embedding=5, units=4),
-    "text_rnn GRU": of_texts(text_rnn, cell="GRU", embedding=5, units=4),
-    "text_rnn SimpleRNN": of_texts(text_rnn, cell="SimpleRNN", embedding=5, units=4),
-    "transformer": of_texts(transformer, heads=2, width=6, hidden=5),
-    "language_model LSTM": of_numbers(language_model, IDS, IDS, 9, embedding=5, units=(4, 3)),
-    "language_model GRU": of_numbers(language_model, IDS, IDS, 9, cell="GRU", units=(4,)),
-    "seq2seq": of_numbers(seq2seq, [SHORT, SHORT], SHORT, 9, 9, embedding=5, units=4),
-    "forecaster GRU": of_numbers(forecaster, VALUES, VALUES[:, :4], 11, 4, mean=9.0, variance=4.0),
-    "forecaster Conv1D": of_numbers(forecaster, VALUES, VALUES[:, :4], 11, 4, kind="Conv1D"),
-    "sequence_classifier": of_numbers(
-        sequence_classifier, SIGNALS, LABELS, (12, 3), 3, filters=(4, 5), units=4
-    ),
-    "sequence_classifier of sounds": of_numbers(
-        sequence_classifier, SOUNDS, LABELS, (900,), 3, rate=8000, filters=(4,), units=4
-    ),
+TEXT_MODELS = {
+    "text_convnet": lambda: text_convnet(vectorizer(), 3, embedding=5, widths=(2, 3), filters=4),
+    "text_rnn LSTM": lambda: text_rnn(vectorizer(), 3, embedding=5, units=4),
+    "text_rnn GRU": lambda: text_rnn(vectorizer(), 3, cell="GRU", embedding=5, units=4),
+    "text_rnn SimpleRNN": lambda: text_rnn(vectorizer(), 3, cell="SimpleRNN", embedding=5, units=4),
+    "transformer": lambda: transformer(vectorizer(), 3, heads=2, width=6, hidden=5),
 }
 
 
-ONE_OF_EACH = (  # what is slow is shown once for each file
-    "text_convnet",
-    "text_rnn LSTM",
-    "transformer",
-    "language_model GRU",
-    "seq2seq",
-    "forecaster Conv1D",
-    "sequence_classifier",
-)
-
-
-def pytest_generate_tests(metafunc):
-    names = {"row": MODELS, "one": ONE_OF_EACH}
-    for argument in names.keys() & set(metafunc.fixturenames):
-        rows = [MODELS[name] for name in names[argument]]
-        metafunc.parametrize(argument, rows, ids=list(names[argument]))
-
-
-def compiled(model):
-    loss = "mae" if model.name == "forecaster" else "sparse_categorical_crossentropy"
-    model.compile(keras.optimizers.SGD(0.3), loss, run_eagerly=True)  # tracing takes longer
-    return model
-
-
-def test_losses_are_those_of_keras(one):
-    """From the same weights on the same batch, step by step."""
-    build, x, y = one
-    ours, reference = build(dropout=0.0, l1=1e-4), build(dropout=0.0, l1=1e-4, layers=keras.layers)
-    assert any(type(layer).__module__.startswith("custom_layers.") for layer in ours.layers)
-    assert not any(
-        type(layer).__module__.startswith("custom_layers.") for layer in reference.layers
-    )
-    assert [w.shape for w in ours.weights] == [w.shape for w in reference.weights]
-    reference.set_weights(ours.get_weights())
-    compiled(ours), compiled(reference)
-    for _ in range(3):
-        losses = []
-        for model in (ours, reference):
-            model.reset_metrics()
-            losses.append(model.train_on_batch(x, y))
-        assert_near("loss", losses[0], losses[1], 1e-4)
-
-
-@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (1e-3, 1e-2)])
-def test_penalty_is_that_of_all_kernels(row, l1, l2):
-    build, _, _ = row
-    model = build(dropout=0.0, l1=l1, l2=l2)
-    attention = [w for w in model.trainable_weights if "attention" in w.path]
-    kernels = [
-        w.numpy()
-        for w in model.trainable_weights
-        if w.name.endswith("kernel") and not any(w is other for other in attention)
-    ]
-    expected = sum(l1 * np.abs(w).sum() + l2 * np.square(w).sum() for w in kernels)
-    assert len(kernels) >= 2
-    assert_near("penalty", sum(model.losses), expected, 1e-5)
-
-
-def test_dropout_is_for_training_only(one):
-    build, x, _ = one
-    model = build(dropout=0.5)
-    np.testing.assert_array_equal(model(x), model(x))
-    assert np.abs(model(x, training=True) - model(x, training=True)).max() > 1e-6
-
-
-def test_saved_models_answer_in_another_process(tmp_path):
-    """Every model, from `.keras` (in safe mode) and from the SavedModel; one process for all."""
-    expected = {}
-    for name, (build, x, _) in MODELS.items():
-        model = build()
-        model.save(tmp_path / f"{name}.keras")
-        model.export(tmp_path / name, verbose=False)
-        expected[name] = model.predict(x, verbose=0)
-        parts = x if isinstance(x, list) else [x]
-        np.savez(
-            tmp_path / f"{name}.npz",
-            *[
-                np.asarray(part).astype("U" if tf.as_dtype(part.dtype) == tf.string else part.dtype)
-                for part in parts
-            ],
-        )
-    program = """
-import sys, pathlib, numpy as np, tensorflow as tf, keras, custom_layers
-folder = pathlib.Path(sys.argv[1])
-answers = {}
-for file in sorted(folder.glob("*.npz")):
-    x = [tf.constant(part) for part in np.load(file).values()]
-    x = x if len(x) > 1 else x[0]
-    name = file.stem
-    loaded = keras.models.load_model(folder / f"{name}.keras")
-    answers[f"{name}|keras"] = loaded.predict(x, verbose=0)
-    served = tf.saved_model.load(folder / name)
-    answers[f"{name}|served"] = served.serve(x)
-np.savez(folder / "answers.npz", **answers)
-"""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    done = subprocess.run(
-        [sys.executable, "-c", program, tmp_path],
-        capture_output=True, text=True, check=False, cwd=root,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    answers = np.load(tmp_path / "answers.npz")
-    assert len(answers) == 2 * len(MODELS)
-    for key, answer in answers.items():
-        assert_near(key, answer, expected[key.partition("|")[0]], 1e-5)
-
-
-TEXT_MODELS = {name: MODELS[name] for name in MODELS if name.startswith(("text", "transformer"))}
-
-
-@pytest.mark.parametrize("build", [row[0] for row in TEXT_MODELS.values()], ids=TEXT_MODELS.keys())
-def test_texts_at_the_edges(build):
-    model = build()
+@pytest.mark.parametrize("name", TEXT_MODELS)
+def test_texts_at_the_edges(name):
+    model = TEXT_MODELS[name]()
 
     def answer(*texts):
         y = model(tf.constant(texts)).numpy()
@@ -202,8 +61,7 @@ def test_texts_at_the_edges(build):
 @pytest.mark.parametrize("name", ["text_rnn LSTM", "text_rnn GRU", "transformer"])
 def test_padding_says_nothing(name):
     """The vector of padding may be anything; but a transformer looks at the first place always."""
-    build, _, _ = MODELS[name]
-    model = build()
+    model = TEXT_MODELS[name]()
     before = model(tf.constant(TEXTS)).numpy()
     table = model.get_layer("embedding").weights[0]
     table.assign(tf.tensor_scatter_nd_update(table.value, [[0]], [np.full(table.shape[1], 9.0)]))
@@ -309,7 +167,8 @@ def test_translations_hold_no_marks():
 
 
 def test_loss_of_translation_leaves_padding_out():
-    model = compiled(seq2seq(9, 9, embedding=5, units=4, dropout=0.0))
+    model = seq2seq(9, 9, embedding=5, units=4, dropout=0.0)
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
     y = model.predict([SHORT, SHORT], verbose=0)
     nats = -np.log(np.take_along_axis(y, SHORT[..., None], -1)[..., 0])
     assert_near(

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from scripts import evaluate, train
-from scripts.data import damage
-from scripts.data.prepare import prepare
+from scripts.data import prepare as prepare_module
+from scripts.data.prepare import damaged_files_named, prepare
 from scripts.training import run_folder
 from scripts.training.command_line import InputError
 
@@ -24,10 +24,9 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture
-def copy(whole, tmp_path, monkeypatch):
+def copy(whole, tmp_path):
     """A copy of the folder with the prepared data."""
-    monkeypatch.setattr(damage, "PREPARED", damage.PREPARED)
-    damage.PREPARED.clear()
+    prepare_module.PREPARED.clear()
     shutil.copytree(whole / "data", tmp_path / "data")
     return tmp_path / "data" / "digits" / "1.0.0"
 
@@ -81,7 +80,7 @@ def test_damage_ends_a_training_in_one_line(part, spoil, wrong, copy, tmp_path, 
         train.main([*arguments, "--output", str(tmp_path / "run")])
     lines = capsys.readouterr().err.splitlines()
     assert "Traceback" not in "".join(lines)
-    remedy = f"remove the folder {copy}, and the data are prepared anew"
+    remedy = f"remove the folder {copy}, and the data are prepared again"
     assert re.fullmatch(f"error: {re.escape(str(path))} {wrong}.*: {re.escape(remedy)}", lines[-1])
     assert not (tmp_path / "run").exists()
     shutil.rmtree(copy)  # as it says
@@ -111,7 +110,7 @@ def test_a_damaged_description(copy, tmp_path):
 
 def test_other_errors_stay_what_they_are(copy, tmp_path):
     prepare("digits", str(tmp_path / "data"))
-    with pytest.raises(tf.errors.InvalidArgumentError), damage.told_by_file():
+    with pytest.raises(tf.errors.InvalidArgumentError), damaged_files_named():
         tf.reshape(tf.zeros(3), (2, 2))
-    with pytest.raises(ZeroDivisionError), damage.told_by_file():
+    with pytest.raises(ZeroDivisionError), damaged_files_named():
         _ = 1 / 0

@@ -16,8 +16,7 @@ from sklearn.datasets import load_digits
 from scripts.data import prepare as prepare_module
 from scripts.data.builders.digits.digits_dataset_builder import split
 from scripts.data.images import load_images
-from scripts.data.pipelines import parts
-from scripts.data.prepare import MissingData, prepare, reachable
+from scripts.data.prepare import MissingData, parts, prepare, reachable
 from scripts.training.command_line import InputError
 
 SHARED = os.environ.get("CUSTOM_LAYERS_DATA")

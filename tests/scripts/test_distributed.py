@@ -200,8 +200,8 @@ def test_the_workaround_is_still_needed(patched):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("{", "TF_CONFIG is not as expected"),
-        ('{"cluster": {}}', "TF_CONFIG is not as expected"),
+        ("{", "TF_CONFIG is malformed"),
+        ('{"cluster": {}}', "TF_CONFIG is malformed"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "below 1"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}', "type worker"),
     ],

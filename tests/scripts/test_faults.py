@@ -111,7 +111,7 @@ def test_interrupted_by_the_keyboard_and_a_damaged_checkpoint(reference, tmp_pat
     status, out, err = train(RECIPE[0], "--resume", folder)
     assert status == 0, err
     assert f"{newest} cannot be read" in err
-    assert "using the one before" in err
+    assert "using the previous one" in err
     assert f"resuming after epoch {int(newest.stem[-5:]) - 1} of 8" in out
     assert_same_run(folder, reference[0])
 

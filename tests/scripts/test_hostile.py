@@ -326,7 +326,7 @@ def test_json_of_many_megabytes(run, capsys):
 def test_hostile_vocabularies(run, content, capsys):
     (run / "vocabulary.json").write_text(content)
     error = refused_by(capsys, sample.main, run)
-    assert "is no run of a language model" in error or "vocabulary.json" in error
+    assert "is not the run of a language model" in error or "vocabulary.json" in error
 
 
 # --- --resume, checkpoints
@@ -349,12 +349,12 @@ def test_resume_looks_at_the_run(unfinished, tmp_path, capsys):
     (precious / "epoch-00001.npz").touch()
     (unfinished / "checkpoints").symlink_to(precious)
     assert (
-        "checkpoints is not a plain file: a run has no links: --overwrite begins anew" in resume()
+        "checkpoints is not a plain file: a run has no links: --overwrite starts again" in resume()
     )
     (unfinished / "checkpoints").unlink()
     for settings in ({"epochs": -5}, {"layers": "os"}, {"output": "/etc"}):
         write_recipe(unfinished, **settings)
-        assert "--overwrite begins anew" in resume()
+        assert "--overwrite starts again" in resume()
     assert (precious / "epoch-00001.npz").exists()
 
 
@@ -424,7 +424,7 @@ def test_the_checkpoint_of_another_model(tmp_path):
         {"variable-0": np.array("text")},
     ):
         write_checkpoint(folder, state=state(), **arrays)
-        with pytest.raises(InputError, match="(?s)is of another model .*--overwrite begins anew"):
+        with pytest.raises(InputError, match="(?s)is of another model .*--overwrite starts again"):
             checkpoint.restore(model, checkpoint.newest()[1])
 
 

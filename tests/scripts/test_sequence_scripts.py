@@ -91,8 +91,8 @@ def test_mistakes_of_the_user(runs, text, capsys):
 
 def test_runs_of_another_kind(runs, tmp_path, capsys):
     for main, run, word in (
-        (translate.main, runs["tiny-language"], "no run that translates"),
-        (sample.main, runs["tiny-translation"], "no run of a language model"),
+        (translate.main, runs["tiny-language"], "is not the run of a translation"),
+        (sample.main, runs["tiny-translation"], "is not the run of a language model"),
         (sample.main, tmp_path, "is no run"),
     ):
         with pytest.raises(SystemExit):

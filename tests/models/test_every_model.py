@@ -1,0 +1,220 @@
+"""What every model promises: as with keras.layers, penalized, saved whole, served elsewhere."""
+
+import pathlib
+import pickle
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import custom_layers
+from custom_layers.checks import assert_near
+from models.graph_classifier import graph_classifier
+from models.mlp import mlp
+from models.penalty import penalty
+from models.text_rnn import text_rnn
+from scripts.export.tiny_models import TINY, Tiny, numbers, packed_graphs, texts, vectorizer
+
+ROOT = pathlib.Path(__file__).parents[2]
+MOMENTS = np.arange(4.0), np.arange(1.0, 5.0)
+MODELS = {
+    **TINY,
+    "mlp of a table": Tiny(
+        lambda **o: mlp((4,), 5, units=(6, 5), moments=MOMENTS, **o), numbers(4)
+    ),
+    "text_rnn GRU": Tiny(
+        lambda **o: text_rnn(vectorizer(), 3, cell="GRU", embedding=5, units=4, **o), texts
+    ),
+    "text_rnn SimpleRNN": Tiny(
+        lambda **o: text_rnn(vectorizer(), 3, cell="SimpleRNN", embedding=5, units=4, **o), texts
+    ),
+    "graph_classifier GraphConv": Tiny(
+        lambda **o: graph_classifier(4, 2, conv=custom_layers.GraphConv, units=(5,), **o),
+        packed_graphs,
+    ),
+}
+PARTS = ("detections", "seq2seq encoder", "seq2seq decoder")  # of models that are trained whole
+TRAINED = [name for name in MODELS if name not in PARTS]
+NOT_OURS = (keras.layers.Bidirectional, keras.layers.MultiHeadAttention)
+FIRST_KERNEL = ("node_classifier GraphConv", "node_classifier SGConv", "node_classifier APPNP")
+
+
+def flat(answers):
+    return [np.asarray(y) for y in tf.nest.flatten(answers)]
+
+
+def built(name, **options):
+    keras.utils.set_random_seed(0)  # the same draws where a model draws in training
+    return MODELS[name].build(**options)
+
+
+def called_with(name, count=5):
+    return tf.nest.map_structure(tf.constant, MODELS[name].inputs(count))
+
+
+def twins(name, **options):
+    """The model from our layers and from Keras's, with the same weights."""
+    ours, theirs = built(name, **options), built(name, layers=keras.layers, **options)
+    weights = [[(w.name, tuple(w.shape)) for w in model.weights] for model in (ours, theirs)]
+    assert weights[0] == weights[1]
+    theirs.set_weights(ours.get_weights())
+    return ours, theirs
+
+
+def layers_of(model):
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from layers_of(layer)
+        else:
+            yield layer
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_layers_are_those_of_the_library(name):
+    for layer in layers_of(built(name)):
+        if layer.weights and not isinstance(layer, NOT_OURS):
+            assert type(layer).__module__.startswith("custom_layers."), layer
+    for layer in layers_of(built(name, layers=keras.layers)):
+        if hasattr(keras.layers, type(layer).__name__):
+            assert type(layer).__module__.startswith("keras."), layer
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_keras_layers_answer_the_same(name):
+    ours, theirs = twins(name)
+    x = called_with(name)
+    answers = [flat(model.predict_on_batch(x)) for model in (ours, theirs)]
+    assert any(y.std() > 0 for y in answers[0])
+    for mine, other in zip(*answers, strict=True):
+        assert_near("answer", mine, other, 1e-5)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_keras_layers_train_the_same(name):
+    """Losses, penalties included, and all weights, over three steps from the same start.
+
+    By SGD: Adam divides by the gradient's size, so an entry of size 1e-8 moves by its rounding.
+    """
+    x, seen = called_with(name), []
+    for model in twins(name, dropout=0.0, l1=1e-4, l2=1e-3):
+        keras.utils.set_random_seed(0)
+        optimizer, losses = keras.optimizers.SGD(0.05, momentum=0.9), []
+        for _ in range(3):
+            with tf.GradientTape() as tape:
+                answers = tf.nest.flatten(model(x, training=True))
+                loss = tf.add_n([tf.reduce_mean(tf.sin(3 * y)) for y in answers] + model.losses)
+            slopes = tape.gradient(loss, model.trainable_weights)
+            pairs = zip(slopes, model.trainable_weights, strict=True)
+            optimizer.apply_gradients([(slope, w) for slope, w in pairs if slope is not None])
+            losses.append(float(loss))
+        seen.append((losses, model.get_weights()))
+    assert len(set(seen[0][0])) == 3
+    assert_near("losses", np.array(seen[0][0]), np.array(seen[1][0]), 1e-5)
+    for mine, other in zip(seen[0][1], seen[1][1], strict=True):
+        assert_near("weight", mine, other, 1e-4)
+
+
+def penalized(name, model):
+    """The weights that the penalty is for: all kernels, or what the model's paper says."""
+    if name in FIRST_KERNEL:
+        kinds = {"embeddings"}
+    elif name.startswith("node_classifier"):
+        kinds = {"embeddings", "kernel", "attention_source", "attention_target"}
+    elif name == "recommender":
+        kinds = {"embeddings"}
+    else:
+        kinds = {"kernel", "recurrent_kernel"}
+    weights = [w for w in model.trainable_weights if w.name in kinds]
+    return [w.numpy() for w in weights if name != "transformer" or "attention" not in w.path]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_penalty_is_part_of_the_loss(name):
+    model = built(name, l1=1e-3, l2=1e-2)
+    weights = penalized(name, model)
+    expected = sum(1e-3 * np.abs(w).sum() + 1e-2 * np.square(w).sum() for w in weights)
+    assert len(weights) >= (1 if name in FIRST_KERNEL or name == "recommender" else 2)
+    if name == "vae":
+        model(called_with(name))
+        expected += float(model.get_layer("sample").losses[0])
+    assert_near("penalty", float(sum(model.losses)), expected, 1e-5)
+    assert built(name, l1=0.0, l2=0.0).losses == []
+
+
+def test_without_factors_there_is_no_penalty():
+    assert penalty(0, 0, custom_layers) is None
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_dropout_is_for_training_only(name):
+    model, x = built(name, dropout=0.5), called_with(name)
+    for mine, again in zip(flat(model(x)), flat(model(x)), strict=True):
+        np.testing.assert_array_equal(mine, again)
+    pairs = zip(*(flat(model(x, training=True)) for _ in "ab"), strict=True)
+    moved = max(np.abs(a - b).max() for a, b in pairs)
+    assert (moved > 1e-6) == (name != "gan")  # its dropout is in the discriminator
+    rates = {layer.rate for layer in layers_of(model) if type(layer).__name__ == "Dropout"}
+    assert rates == {0.5}
+
+
+# --- saved
+
+ANSWERING = """
+import pathlib, pickle, sys
+import numpy as np, tensorflow as tf
+
+def answer(file, load):
+    for folder in map(pathlib.Path, sys.argv[1:]):
+        x = tf.nest.map_structure(tf.constant, pickle.loads((folder / "x.pickle").read_bytes()))
+        y = tf.nest.flatten(load(folder)(x))
+        np.savez(folder / file, *map(np.asarray, y))
+"""
+LOADING = """
+import keras, custom_layers, models.detector, models.gan, models.vae
+load = lambda folder: keras.models.load_model(folder / "model.keras")
+answer("loaded.npz", lambda folder: load(folder).predict_on_batch)
+"""
+SERVING = """
+def load(folder):
+    loaded = tf.saved_model.load(folder / "saved_model")
+    return lambda x: loaded.serve(x)  # which keeps `loaded`
+
+answer("served.npz", load)
+assert "custom_layers" not in sys.modules
+"""
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Each model saved, exported, and read in two processes of their own."""
+    root = tmp_path_factory.mktemp("saved")
+    for name in MODELS:
+        folder, model, x = root / name, built(name), MODELS[name].inputs(5)
+        folder.mkdir()
+        (folder / "x.pickle").write_bytes(pickle.dumps(x))
+        model.save(folder / "model.keras")
+        model.export(folder / "saved_model", verbose=False)
+        np.savez(folder / "expected.npz", *flat(model.predict_on_batch(called_with(name))))
+    for code in (LOADING, SERVING):
+        program = [sys.executable, "-c", ANSWERING + code, *(str(root / name) for name in MODELS)]
+        done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert done.returncode == 0, done.stderr[-2000:]
+    return root
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_saved_models_answer_in_another_process(saved, name):
+    expected = np.load(saved / name / "expected.npz")
+    for file in ("loaded.npz", "served.npz"):
+        actual = np.load(saved / name / file)
+        assert len(actual.files) == len(expected.files) > 0
+        for key in expected.files:
+            assert_near(file, actual[key], expected[key], 1e-5)
+
+
+def test_no_model_is_left_out():
+    files = {path.stem for path in (ROOT / "models").glob("*.py")} - {"__init__", "penalty"}
+    assert files <= {name.split()[0] for name in MODELS}
