@@ -14,12 +14,27 @@ from custom_layers.checks import TOLERANCE
 from tests.promises.every_layer import ROWS
 
 TERMS = 50_000
-# What is still wrong, until it is mended: (beginning of the name, dtypes, modes) and why.
-KNOWN = []
+# What is still wrong, until it is mended: (name, dtypes, modes) and why.
+FILTER = "dW is summed in 16 bits by TensorFlow's kernel"
+KNOWN = [
+    ("GRUCell", "bfloat16", "eager graph", "db of the second row is summed in 16 bits"),
+    ("Conv1D", "bfloat16", "eager graph XLA", FILTER),
+    ("Conv1D", "float16", "graph XLA", FILTER),
+    ("Conv2D", "bfloat16", "eager graph", FILTER),
+    ("Conv2D in groups, channels first", "bfloat16", "eager graph XLA", FILTER),
+    ("Conv2D in groups, channels first", "float16", "XLA", FILTER),
+    ("Conv3D", "float16 bfloat16", "eager graph", FILTER),
+    ("Conv1DTranspose", "float16 bfloat16", "eager graph", FILTER),
+    ("Conv2DTranspose", "float16 bfloat16", "eager graph", FILTER),
+    ("Conv3DTranspose", "float16 bfloat16", "eager graph", FILTER),
+]
 
 
 def known(name, dtype, mode):
-    return next((why for n, d, m, why in KNOWN if n == name and d == dtype and mode in m), None)
+    for row, dtypes, modes, why in KNOWN:
+        if row == name and dtype in dtypes.split() and mode in modes.split():
+            return why
+    return None
 
 
 OF_KERAS = {"RNN": "the sums are those of Keras's GRUCell"}
