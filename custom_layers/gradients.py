@@ -16,12 +16,18 @@ Hand in weights as tensors, `tf.convert_to_tensor(self.kernel)`: a `keras.Variab
 by `tf.custom_gradient`, which then demands its gradient under another name.
 """
 
+import collections
 import contextlib
 import functools
 
 import tensorflow as tf
 
-from custom_layers.private_apis import could_possibly_record
+from custom_layers.private_apis import (
+    could_possibly_record,
+    has_tangents,
+    inspects_operations,
+    stop_recording,
+)
 
 _by_autodiff = None
 
@@ -60,19 +66,37 @@ def sum_places(dy):
     return tf.cast(tf.reduce_sum(wide(dy), range(dy.shape.rank - 1)), dy.dtype)
 
 
+MOST_LENGTHS = 32  # of one loop that are compiled
+
+
 @functools.lru_cache
 def compiled(function, **options):
     """`function(*tensors, **options)`, compiled by XLA inside of the surrounding graph.
 
-    For loops over small tensors, whose time goes into starting operations; each shape is compiled
-    anew. What is differentiated is the function itself, uncompiled: TensorFlow cannot differentiate
-    a compiled loop, as what it would keep of each step may not leave the compiled part.
+    For loops over small tensors (T, ...), whose time goes into starting operations. Each shape is
+    compiled anew and stays in memory: beyond 32 lengths T the function runs as it is, and so it
+    does where something looks at each operation (`tf.debugging.enable_check_numerics`).
+
+    What is differentiated is the function itself, uncompiled: TensorFlow cannot differentiate a
+    compiled loop, as what it would keep of each step may not leave the compiled part.
     """
-    function = functools.partial(function, **options)
-    fast = tf.function(function, jit_compile=True, autograph=False)
+    plain = functools.partial(function, **options)
+    fast = tf.function(plain, jit_compile=True, autograph=False)
+    lengths = collections.defaultdict(set)  # {shapes without T: all T}
 
     def call(*arguments):
         flat = tf.nest.flatten(arguments)  # tensors and None
+        given = [x for x in flat if x is not None]
+        seen = lengths[tuple((x.dtype, *x.shape[1:]) for x in given)]
+        length = tuple(x.shape[0] for x in given if x.shape.rank)
+        if has_tangents(given):
+            raise NotImplementedError(
+                "TensorFlow has no forward mode (tf.autodiff.ForwardAccumulator) of a loop inside "
+                "of a tf.function. Call the layer eagerly, or use tf.GradientTape."
+            )
+        if inspects_operations() or (len(seen) == MOST_LENGTHS and length not in seen):
+            return plain(*arguments)
+        seen.add(length)
 
         def restore(tensors):
             tensors = iter(tensors)
@@ -83,20 +107,33 @@ def compiled(function, **options):
 
         @tf.custom_gradient
         def run(*tensors):
-            structure.append(fast(*restore(map(tf.stop_gradient, tensors))))
+            with stop_recording():  # a stop_gradient would stay in what vectorized_map makes of it
+                structure.append(fast(*restore(tensors)))
 
             def gradient(*dy):
-                copies = [tf.identity(x) for x in tensors]  # tf.gradients wants them in this graph
-                results = [y for y in tf.nest.flatten(function(*restore(copies))) if y is not None]
+                # Where one tensor is made of another, tf.gradients would go on from it to that.
+                copies = [tf.identity(x) for x in tensors]
+                results = [y for y in tf.nest.flatten(plain(*restore(copies))) if y is not None]
                 where = [i for i, y in enumerate(results) if y.dtype.is_floating]
                 return tf.gradients([results[i] for i in where], copies, [dy[i] for i in where])
 
             return [y for y in tf.nest.flatten(structure[0]) if y is not None], gradient
 
-        results = iter(run(*(x for x in flat if x is not None)))
+        results = iter(run(*given))
         return tf.nest.map_structure(lambda y: None if y is None else next(results), structure[0])
 
     return call
+
+
+def check_options(options):
+    """Raise a TypeError if an option is a tensor that a gradient might be asked for."""
+    for name, value in options.items():
+        for x in tf.nest.flatten(value):
+            if tf.is_tensor(x) and x.dtype.is_floating:
+                raise TypeError(
+                    f"The option `{name}` is a tensor, whose gradient would be lost. Hand it in by "
+                    "position, and let the backward return a gradient for it."
+                )
 
 
 def with_backward(forward, backward):
@@ -144,11 +181,12 @@ def with_backward(forward, backward):
         if tf.executing_eagerly() and not could_possibly_record():
             return forward(*tensors, **options)[0]  # nobody asks for a gradient
         given = tuple(i for i, tensor in enumerate(tensors) if tensor is not None)
-        how = given, len(tensors), tuple(options.items())
+        arguments = given, len(tensors), tuple(options.items())
         try:
-            call = join_once(*how)
+            call = join_once(*arguments)
         except TypeError:  # an option that is no key: a list, a tensor
-            call = join(*how)
+            check_options(options)
+            call = join(*arguments)
         return call(*(tensors[i] for i in given))
 
     function.__name__ = forward.__name__.removesuffix("_forward")

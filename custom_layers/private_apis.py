@@ -23,14 +23,29 @@ from keras.src.models.functional import Functional as Functional
 
 # Within this context a layer does not count what is assigned to it among its weights.
 from keras.src.utils.tracking import DotNotTrackScope as DotNotTrackScope
+from tensorflow.python.eager import forwardprop_util
 
 # Whether a tape or a forward accumulator may see what is computed now, in eager mode.
 from tensorflow.python.eager.record import could_possibly_record as could_possibly_record
+
+# Within this context tapes record nothing.
+from tensorflow.python.eager.record import stop_recording as stop_recording
+from tensorflow.python.framework import op_callbacks
 
 
 def compiled_by_xla():
     """Whether what is being traced will be compiled by XLA."""
     return tf.__internal__.get_enclosing_xla_context() is not None
+
+
+def inspects_operations():
+    """Whether something looks at each operation, as `tf.debugging.enable_check_numerics` does."""
+    return bool(op_callbacks.should_invoke_op_callbacks())
+
+
+def has_tangents(tensors):
+    """Whether a `tf.autodiff.ForwardAccumulator` follows one of the tensors."""
+    return bool(forwardprop_util.pack_tangents(tensors).tangents)
 
 
 def takes_training(layer):

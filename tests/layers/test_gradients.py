@@ -127,6 +127,92 @@ def test_a_compiled_loop_has_two_derivatives():
     np.testing.assert_allclose(outer.gradient(value, X), run(X, False)[2], rtol=1e-5)
 
 
+def test_tensors_of_a_compiled_function_that_depend_on_each_other():
+    """The second is made of the first: what flows through it must not be counted twice."""
+    product = compiled(lambda x, z: (x[0] * z, None))
+
+    @tf.function
+    def run(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y, _ = product(x, x**2)
+        return tape.gradient(y, x)
+
+    np.testing.assert_allclose(run(X), [2 + 1 + 4 + 9, 4, 6])  # y_i = x_0 x_i², x_0 = 1
+
+
+def lengthy(x):
+    return tf.cumsum(x) * tf.reduce_sum(x), None
+
+
+def programs(run, *arguments):
+    functions = run.get_concrete_function(*arguments).graph.as_graph_def().library.function
+    return sum("_XlaMustCompile" in f.attr for f in functions)
+
+
+def test_only_so_many_lengths_are_compiled(monkeypatch):
+    monkeypatch.setattr("custom_layers.gradients.MOST_LENGTHS", 3)
+    total = compiled(lengthy)
+    found = []
+    for length in (1, 2, 3, 4, 5, 2):
+        x = tf.range(float(length))
+        run = tf.function(lambda x: total(x)[0])
+        found.append(programs(run, x))
+        np.testing.assert_allclose(run(x), np.cumsum(x) * np.sum(x))
+    assert found == [1, 1, 1, 0, 0, 1]
+    x = tf.ones((5, 2))  # another size has lengths of its own
+    assert programs(tf.function(lambda x: total(x)[0]), x) == 1
+
+
+def test_nothing_is_compiled_while_each_operation_is_looked_at():
+    total = compiled(lambda x: (x * 2, None))
+    tf.debugging.enable_check_numerics()
+    try:
+        run = tf.function(lambda x: total(x)[0])
+        assert programs(run, X) == 0
+        assert run(X)[0] == 2
+        with pytest.raises(tf.errors.InvalidArgumentError, match="Infinity or NaN"):
+            run(X * np.inf)
+    finally:
+        tf.debugging.disable_check_numerics()
+    assert programs(tf.function(lambda x: total(x)[0]), X) == 1
+
+
+def test_ways_that_go_past_the_backward_of_a_compiled_function():
+    """Right, or an error that names what there is no derivative for; never zero."""
+    total = compiled(running_sum)
+
+    @tf.function
+    def vectorized(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.vectorized_map(lambda row: total(row)[0], x)
+        return tape.gradient(y, x, tf.constant([[1.0, 2, 3]] * 2))
+
+    assert vectorized(tf.stack([X, X])).numpy().tolist() == [[6, 5, 3]] * 2
+
+    @tf.function
+    def forward_mode(x):
+        with tf.autodiff.ForwardAccumulator(x, tf.ones_like(x)) as accumulator:
+            y = total(x)[0]
+        return accumulator.jvp(y)
+
+    with pytest.raises(NotImplementedError, match="no forward mode .*of a loop inside"):
+        forward_mode(X)
+
+
+def test_a_tensor_among_the_options_is_an_error():
+    """Its gradient would be None without a word."""
+    scaled = with_backward(
+        lambda x, *, scale: (x * scale, scale), lambda dy, scale, **options: dy * scale
+    )
+    with tf.GradientTape() as tape:
+        tape.watch(X)
+        with pytest.raises(TypeError, match="`scale` is a tensor, whose gradient would be lost"):
+            scaled(X, scale=tf.constant(2.0))
+        assert scaled(X, scale=2.0)[0] == 2
+
+
 def test_an_option_may_be_a_list():
     """Which cannot be a key under which the joined function is kept."""
     total = with_backward(

@@ -115,3 +115,32 @@ def test_autocast_scope():
 def test_functional():
     x = keras.Input((2,))
     assert type(keras.Model(x, x)) is private_apis.Functional
+
+
+def test_stop_recording():
+    x = tf.ones(())
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        with private_apis.stop_recording():
+            y = 2 * x
+    assert tape.gradient(y, x) is None
+
+
+def test_inspects_operations():
+    assert not private_apis.inspects_operations()
+    tf.debugging.enable_check_numerics()
+    try:
+        assert private_apis.inspects_operations()
+        assert tf.function(lambda: tf.constant(private_apis.inspects_operations()))()
+    finally:
+        tf.debugging.disable_check_numerics()
+    assert not private_apis.inspects_operations()
+
+
+def test_has_tangents():
+    x, y = tf.ones(()), tf.ones(())
+    assert not private_apis.has_tangents([x, y])
+    with tf.autodiff.ForwardAccumulator(x, x):
+        assert private_apis.has_tangents([y, 2 * x])
+        assert not private_apis.has_tangents([y])
+    assert not private_apis.has_tangents([x])
