@@ -160,7 +160,7 @@ def where_mask(mask, new, old):
     if mask is None:
         return new
     for _ in range(new.shape.rank - mask.shape.rank):
-        mask = mask[..., tf.newaxis]
+        mask = tf.expand_dims(mask, -1)  # LiteRT has it, and no index with an ellipsis
     return tf.where(mask, new, old)
 
 

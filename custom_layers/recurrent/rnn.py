@@ -313,7 +313,7 @@ class RNN(Layer):
         if self.go_backwards:
             x = tf.reverse(x, [0])
         if mask is not None:
-            m = swap_time(tf.cast(mask, tf.bool)[..., tf.newaxis])  # (T, B, 1)
+            m = swap_time(tf.expand_dims(tf.cast(mask, tf.bool), 2))  # (T, B, 1)
             m = tf.reverse(m, [0]) if self.go_backwards else m
             x = where_mask(m, x, tf.zeros_like(x))  # NaN is no number, not even times 0
         # The weights are cast to the cell's dtype, which need not be that of the layer.
