@@ -66,6 +66,17 @@ def sum_places(dy):
     return tf.cast(tf.reduce_sum(wide(dy), range(dy.shape.rank - 1)), dy.dtype)
 
 
+def sum_rows(rows, ids, shape):
+    """dW[v] = Σ rows[n] over ids[n] = v: rows (N, D), ids (N,), the shape (V, D) of W.
+
+    As `tf.IndexedSlices`, which leave the sum to whoever needs it; but of 16 bits they would be
+    summed in 16 bits, so that sum is made here.
+    """
+    if sum_dtype(rows.dtype) == rows.dtype:
+        return tf.IndexedSlices(rows, ids, shape)
+    return tf.cast(tf.math.unsorted_segment_sum(wide(rows), ids, shape[0]), rows.dtype)
+
+
 MOST_LENGTHS = 32  # of one loop that are compiled
 
 

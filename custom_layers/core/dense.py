@@ -19,7 +19,7 @@ import keras
 import tensorflow as tf
 
 from custom_layers.base import Layer, check_positive
-from custom_layers.gradients import sum_places, with_backward
+from custom_layers.gradients import sum_places, sum_rows, with_backward
 
 
 def affine_forward(x, kernel, bias):
@@ -56,13 +56,13 @@ def sparse_affine_forward(values, indices, dense_shape, kernel, bias):
 
 
 def sparse_affine_backward(dy, cache):
-    """dy (N, O) -> dvalues (E,), None, None, dkernel as IndexedSlices, dbias (O,)."""
+    """dy (N, O) -> dvalues (E,), None, None, dkernel (I, O) as its rows, dbias (O,)."""
     x, kernel, biased = cache
     rows, columns = x.indices[:, 0], x.indices[:, 1]
     dvalues = tf.reduce_sum(tf.gather(dy, rows) * tf.gather(kernel, columns), 1)
     # The rows that x touches and no others, as of an embedding.
     touched = tf.gather(dy, rows) * x.values[:, tf.newaxis]
-    dkernel = tf.IndexedSlices(touched, columns, tf.shape(kernel, tf.int64))
+    dkernel = sum_rows(touched, columns, tf.shape(kernel, tf.int64))
     dbias = sum_places(dy) if biased else None
     return dvalues, None, None, dkernel, dbias
 

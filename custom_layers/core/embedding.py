@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 
 from custom_layers.base import Layer, check_positive
-from custom_layers.gradients import with_backward
+from custom_layers.gradients import sum_rows, with_backward
 
 
 def lookup_forward(table, indices):
@@ -27,10 +27,10 @@ def lookup_forward(table, indices):
 
 
 def lookup_backward(dy, cache):
-    """dy (..., D) -> dtable (V, D) as IndexedSlices."""
+    """dy (..., D) -> dtable (V, D) as rows and where they belong."""
     shape, indices = cache
     rows = tf.reshape(dy, (-1, dy.shape[-1]))
-    return tf.IndexedSlices(rows, tf.reshape(indices, (-1,)), shape), None
+    return sum_rows(rows, tf.reshape(indices, (-1,)), shape), None
 
 
 lookup = with_backward(lookup_forward, lookup_backward)
@@ -74,7 +74,7 @@ class Embedding(Layer):
         )
         self.mask_zero = mask_zero
         self.supports_masking = mask_zero
-        self.autocast = False  # the rows are cast, not the table
+        self.autocast = False  # indices that are floats are not rounded to 16 bits
         if weights is not None:
             self.build()
             single = isinstance(weights, list) and len(weights) == 1
@@ -86,6 +86,7 @@ class Embedding(Layer):
         self._embeddings = self.add_weight(
             name="embeddings",
             shape=(self.input_dim, self.output_dim),
+            autocast=False,  # the rows are cast, not the table
             **self.weight_options("embeddings"),
         )
         self.built = True

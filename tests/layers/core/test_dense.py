@@ -87,6 +87,20 @@ def test_wrong_inputs():
         layer(tf.zeros((2, 5)))
 
 
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_many_gradients_of_one_row_of_a_sparse_input(dtype):
+    """50,000 of them: in 16 bits their sum stalls at 256 or 2048."""
+    layer, n = Dense(2, dtype=dtype), 50_000
+    layer.build((None, 3))
+    places = tf.stack([tf.range(n, dtype=tf.int64), tf.ones((n,), tf.int64)], 1)
+    x = tf.SparseTensor(places, tf.ones((n,), layer.compute_dtype), (n, 3))
+    with tf.GradientTape() as tape:
+        y = tf.reduce_sum(tf.cast(layer(x), tf.float32))
+    kernel, bias = map(tf.convert_to_tensor, tape.gradient(y, layer.trainable_variables))
+    np.testing.assert_allclose(kernel, [[0, 0], [n, n], [0, 0]], rtol=2**-8)
+    np.testing.assert_allclose(bias, [n, n], rtol=2**-8)
+
+
 def test_what_is_not_here():
     with pytest.raises(ValueError, match="Dense of custom_layers .* argument `lora_rank`"):
         Dense(3, lora_rank=2)

@@ -29,7 +29,7 @@ def test_backward(shape):
 
 def test_backward_of_repeated_indices():
     layer = Embedding(4, 2, dtype="float64")
-    check_backward(layer, [[3, 3, 3], [0, 3, 0]])
+    check_backward(layer, np.array([[3, 3, 3], [0, 3, 0]]))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -135,6 +135,49 @@ def test_out_of_range(index):
             call(x)
 
 
+@pytest.mark.parametrize("in_a_model", [False, True])
+def test_the_rows_are_cast_and_not_the_table(in_a_model, monkeypatch):
+    """The lookup of a 16-bit layer sees the float32 table, which a cast would read as a whole."""
+    tables = []
+
+    def looked_up(table, indices):
+        tables.append(table.dtype)
+        return lookup(table, indices)
+
+    monkeypatch.setattr("custom_layers.core.embedding.lookup", looked_up)
+    layer = Embedding(6, 2, dtype="mixed_float16")
+    run = layer
+    if in_a_model:
+        run = keras.Sequential([layer, keras.layers.Dense(2, dtype="mixed_float16")])
+    assert run(np.array([[1, 2]])).dtype == tf.float16
+    assert tables
+    assert set(tables) == {tf.float32}
+
+
+def test_float_indices_of_a_16_bit_layer():
+    """2049 is no float16."""
+    layer = Embedding(2050, 2, dtype="mixed_float16")
+    assert_near("y", layer(np.array([2049.0], "float32")), layer(np.array([2049])), 0.0)
+    assert np.any(np.asarray(layer(np.array([2049])) != layer(np.array([2048]))))
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "mixed_bfloat16", "mixed_float16"])
+def test_many_gradients_of_one_row(dtype, mode):
+    """50,000 of them: in 16 bits their sum stalls at 256 or 2048."""
+    layer = Embedding(3, 2, dtype=dtype)
+    layer.build()
+
+    def run(indices):
+        with tf.GradientTape() as tape:
+            y = tf.reduce_sum(tf.cast(layer(indices), tf.float32))
+        return tf.convert_to_tensor(tape.gradient(y, layer.trainable_variables)[0])
+
+    run = run if mode == "eager" else tf.function(run, jit_compile=mode == "xla")
+    result = tf.cast(run(tf.ones((5, 10_000), tf.int32)), tf.float64)
+    np.testing.assert_allclose(result, [[0, 0], [50_000, 50_000], [0, 0]], rtol=2**-8)
+
+
 def test_weights_argument():
     table = draw((3, 4)).astype("float32")
     for weights in (table, [table]):
@@ -178,7 +221,7 @@ def test_a_broken_backward_is_seen(monkeypatch):
         "custom_layers.core.embedding.lookup", with_backward(lookup.forward, backward)
     )
     with pytest.raises(AssertionError, match="gradient of"):
-        check_backward(Embedding(6, 3, dtype="float64"), [1, 2, 4])
+        check_backward(Embedding(6, 3, dtype="float64"), np.array([1, 2, 4]))
 
 
 REPLICAS = """

@@ -118,6 +118,14 @@ def test_sixteen_bits_sum_in_thirty_two():
     assert_near("bfloat16", y, tf.cast(2 * odd - 1, "bfloat16"))
 
 
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_a_float32_input_is_not_rounded_first(dtype):
+    """Numbers around 1000 that differ by less than 16 bits can tell."""
+    x = 1000 + 0.01 * draw((4, 6), "float32")
+    expected = LayerNormalization(epsilon=1e-12)(x)
+    assert_near("y", LayerNormalization(epsilon=1e-12, dtype=dtype)(x), expected, 2e-2)
+
+
 def test_a_large_mean_does_not_drown_the_variance():
     x = draw((64, 100))
     y = LayerNormalization()(tf.constant(x + 1000, "float32"))
