@@ -242,14 +242,16 @@ def split_in_loop(x, count):
 def product(x, kernel, drop, bias=None):
     """x W + b for x (..., B, I), W (I, G O). With dropout masks (G, B, I), gate g sees x ∘ drop_g.
 
-    The bias goes on the rows of the product: only there TensorFlow makes one kernel of the two.
+    The bias goes on the rows of the product: only there TensorFlow makes one kernel of the two. In
+    16 bits it is added in 32, so that its gradient is summed in 32 where TensorFlow derives this.
     """
     if drop is not None:
         parts = zip(tf.unstack(drop), tf.split(kernel, drop.shape[0], 1), strict=True)
         y = tf.concat([product(x * d, k, None) for d, k in parts], -1)
-        return y if bias is None else y + bias
+        return y if bias is None else tf.cast(wide(y) + wide(bias), y.dtype)
     y = tf.matmul(x if x.shape.rank == 2 else tf.reshape(x, (-1, kernel.shape[0])), kernel)
-    y = y if bias is None else tf.nn.bias_add(y, bias)
+    if bias is not None:
+        y = tf.cast(tf.nn.bias_add(wide(y), wide(bias)), y.dtype)
     if x.shape.rank == 2:
         return y
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], kernel.shape[1:]], 0))

@@ -13,13 +13,12 @@ draws masks for each gate; `implementation=2` one mask of x for all gates.
 """
 
 import contextlib
-import numbers
 import operator
 
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_mask, check_number
+from custom_layers.base import Layer, check_mask, check_number, check_positive
 from custom_layers.private_apis import (
     AutocastScope,
     DotNotTrackScope,
@@ -56,11 +55,7 @@ class RecurrentCell(Layer, DropoutRNNCell):
         **kwargs,
     ):
         # fmt: on
-        if not isinstance(units, numbers.Integral) or units <= 0:
-            raise ValueError(
-                "Received an invalid value for argument `units`, expected a positive integer, "
-                f"got {units}."
-            )
+        check_positive(units=units)
         check_number(dropout=dropout, recurrent_dropout=recurrent_dropout)
         implementation = kwargs.pop("implementation", 2)
         super().__init__(**kwargs)
@@ -242,7 +237,8 @@ class RNN(Layer):
         self.supports_masking = True
         self.states = None
         sizes = cell.state_size
-        self.state_size = [sizes] if isinstance(sizes, int) else list(sizes)
+        self.single_state = isinstance(sizes, int)
+        self.state_size = [sizes] if self.single_state else list(sizes)
 
     def build(self, sequences_shape, initial_state_shape=None):
         if isinstance(self.cell, keras.layers.Layer) and not self.cell.built:
@@ -361,6 +357,13 @@ class RNN(Layer):
                     "as the batch size of the initial state. \n"
                     f"- Expected batch size: {expected}\n- Received batch size: {received}"
                 )
+            sequences.set_shape((expected, *sequences.shape[1:]))  # an export forgets it
+
+    def compute_output_spec(self, *args, **kwargs):
+        if runs_at_once(self.cell):
+            return super().compute_output_spec(*args, **kwargs)
+        # Any other cell may have outputs of more axes: the shapes are those that `call` makes.
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def compute_output_shape(self, sequences_shape, initial_state_shape=None):
         batch, time = sequences_shape[:2]

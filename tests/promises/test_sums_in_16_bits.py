@@ -17,7 +17,6 @@ TERMS = 50_000
 # What is still wrong, until it is mended: (name, dtypes, modes) and why.
 FILTER = "dW is summed in 16 bits by TensorFlow's kernel"
 KNOWN = [
-    ("GRUCell", "bfloat16", "eager graph", "db of the second row is summed in 16 bits"),
     ("Conv1D", "bfloat16", "eager graph XLA", FILTER),
     ("Conv1D", "float16", "graph XLA", FILTER),
     ("Conv2D", "bfloat16", "eager graph", FILTER),

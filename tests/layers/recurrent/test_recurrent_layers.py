@@ -4,6 +4,8 @@ Gradients are derivatives, and each drops in for Keras's layer: masks, states, d
 wrappers, configs, files.
 """
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -400,7 +402,7 @@ def test_wrong_arguments(ours):
     with pytest.raises(ValueError, match="Cannot unroll a RNN"):
         unrolled.get_concrete_function(tf.TensorSpec((2, None, 4)))
     for units in (0, -1, 2.5, "3", None):
-        with pytest.raises(ValueError, match="argument `units`, expected a positive integer"):
+        with pytest.raises(ValueError, match="`units` must be a positive integer"):
             ours(units)
     with pytest.raises(ValueError, match="expected ndim=3, found ndim=2"):
         ours(3)(X[0])
@@ -511,3 +513,304 @@ def test_a_mask_that_broadcasts(ours, batch, shape):
             lambda x, mask, t=training: layer(x, mask=mask, training=t), input_signature=specs
         )
         assert_near("output", run(x, mask), expected, 1e-5)
+
+
+def test_starts_from_the_weights_of_keras(ours, twin, name):
+    """The same seed gives the same weights, in layers and in cells."""
+    cells = [getattr(layers, f"{name}Cell") for layers in (custom_layers, keras.layers)]
+    weights = []
+    for make in (ours, twin, *cells):
+        keras.utils.set_random_seed(3)
+        layer = make(4, bias_initializer="normal", dropout=0.1)
+        layer.build((None, 5, 2) if make in (ours, twin) else (None, 2))
+        weights.append([w.numpy() for w in layer.trainable_weights])
+    for other in weights[1:]:
+        for a, b in zip(weights[0], other, strict=True):
+            assert_near("weight", a, b, 0.0)
+
+
+def test_arguments_of_the_cell_are_set_on_the_cell(ours, name):
+    cell = getattr(custom_layers, f"{name}Cell")
+    layer = ours(3)
+    names = set(inspect.signature(cell.__init__).parameters) - {"self", "kwargs"}
+    assert len(names) == {"LSTM": 17, "GRU": 17, "SimpleRNN": 15}[name]
+    for argument in names:
+        assert getattr(layer, argument) == getattr(layer.cell, argument)
+        with pytest.raises(AttributeError, match=f"`{argument}` belongs to the cell"):
+            setattr(layer, argument, "another")
+    layer(X)
+    layer.cell.dropout = 0.9
+    assert layer.get_config()["dropout"] == 0.9
+    assert np.abs(layer(X, training=True) - layer(X, training=True)).max() > 0
+
+
+def test_numpy_integers_are_units(ours):
+    layer = ours(np.int64(3))
+    assert layer(X).shape == (5, 3)
+    assert type(layer.get_config()["units"]) is int
+
+
+def test_what_a_subclass_overrides_is_called(ours, twin):
+    """As with Keras's layers: the loop, and the states that it begins with."""
+
+    def extended(base):
+        class Extended(base):
+            def get_initial_state(self, batch_size):
+                return [s + 0.5 for s in super().get_initial_state(batch_size)]
+
+            def inner_loop(self, sequences, initial_state, mask, training=False):
+                last, y, states = super().inner_loop(
+                    2 * sequences, initial_state, mask=mask, training=training
+                )
+                return last + 1, y + 2, [s + 3 for s in states]
+
+        return Extended
+
+    for arguments in ({}, {"return_sequences": True}, {"return_state": True, "stateful": True}):
+        layer, reference = pair(extended(ours), extended(twin), 3, **arguments)
+        layer.reset_state(), reference.reset_state()
+        for mask in (None, MASK):
+            assert_equal_outputs(layer(X, mask=mask), reference(X, mask=mask))
+
+
+@pytest.mark.parametrize("how", ["class", "instance"])
+def test_the_call_of_a_subclass_of_the_cell_is_called(ours, name, how):
+    """A cell that normalizes its output is not run by the loop of the one that it extends."""
+    base = getattr(custom_layers, f"{name}Cell")
+
+    class Halved(base):
+        def call(self, inputs, states, training=False):
+            y, (h, *more) = super().call(inputs, states, training=training)
+            return y / 2, [h / 2, *more]
+
+    cell = Halved(3) if how == "class" else base(3)
+    if how == "instance":
+
+        def call(inputs, states, training=False):
+            y, (h, *more) = base.call(cell, inputs, states, training=training)
+            return y / 2, [h / 2, *more]
+
+        cell.call = call
+    layer, other = custom_layers.RNN(cell), ours(3)
+    other.cell = cell
+    layer(X)
+    states = cell.get_initial_state(5)
+    for t in range(6):
+        h, states = base.call(cell, X[:, t], states)
+        states = [h / 2, *states[1:]]
+    for training in (False, True):
+        assert_near("RNN", layer(X, training=training), states[0], 1e-5)
+        run = tf.function(lambda t=training: other(X, training=t), autograph=False)
+        assert_near("layer", run(), states[0], 1e-5)
+
+
+def slopes(layer, x, points, order=1, **call):
+    with tf.GradientTape() as outer, tf.GradientTape() as tape:
+        for t in (tape, outer):
+            t.watch(points)
+        loss = tf.reduce_sum(tf.sin(layer(x() if callable(x) else x, **call)))
+        first = tape.gradient(loss, points)
+        if order == 1:
+            return first
+        total = tf.add_n([tf.reduce_sum(g**2) for g in first])
+    return outer.gradient(total, points)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("training", [False, True])
+def test_an_activation_may_have_weights(ours, twin, mode, training):
+    layers = pair(ours, twin, 3, activation=keras.layers.PReLU("normal"), return_sequences=True)
+    assert len(layers[0].trainable_weights) == 4
+    for order in (1, 2):
+        got = []
+        for layer in layers:
+            points = [tf.constant(X), *(w.value for w in layer.trainable_weights)]
+            run = lambda o=order, a=layer, p=points: slopes(a, p[0], p, o, training=training)  # noqa: E731
+            got.append((run if mode == "eager" else tf.function(run, autograph=False))())
+        for a, b in zip(*got, strict=True):
+            assert np.abs(b).max() > 0
+            assert_near("gradient", a, b, 1e-4)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+def test_an_activation_may_use_tensors_from_elsewhere(ours, mode):
+    layer, v = ours(3), tf.Variable(0.4)
+    layer(X)
+
+    def gradient():
+        with tf.GradientTape() as tape:
+            scale = tf.exp(v)
+            layer.cell.activation = lambda z: tf.tanh(scale * z)
+            y = tf.reduce_sum(layer(X, training=True) ** 2)
+        return y, tape.gradient(y, v)
+
+    run = gradient if mode == "eager" else tf.function(gradient, jit_compile=mode == "xla")
+    _, slope = run()
+    values = []
+    for step in (0.01, -0.01):
+        v.assign(0.4 + step)
+        values.append(gradient()[0])
+    assert_near("gradient", slope, (values[0] - values[1]) / 0.02, 1e-3)
+
+
+def test_a_constant_activation_has_no_slope(ours, twin):
+    x, got = tf.constant(X), []
+    for layer in pair(ours, twin, 3, activation=tf.ones_like):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+        points = [x, *(w.value for w in layer.trainable_weights)]
+        got.append(tape.gradient(y, points, unconnected_gradients="zero"))
+    for a, b in zip(*got, strict=True):
+        assert_near("gradient", a, b, 1e-5)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_gradients_of_the_bias_are_summed_in_float32(ours, name, dtype, mode):
+    """64 rows times 300 steps: 16 bits would stop counting at 256 or 2048."""
+    x = tf.constant(RNG.standard_normal((64, 300, 2)), tf.float32)
+    layer = ours(4, return_sequences=True, dtype=dtype)
+    exact = ours.from_config({**layer.get_config(), "dtype": "float64"})
+    layer(x), exact(x)
+    exact.set_weights([w.astype("float64") for w in layer.get_weights()])
+
+    def gradient(layer):
+        with tf.GradientTape() as tape:
+            y = layer(x, training=True)
+            loss = tf.reduce_sum(tf.cast(y, "float64")) / 64
+        weights = [w.value for w in layer.trainable_variables]
+        return [tf.cast(g, "float64") for g in tape.gradient(loss, weights)]
+
+    run = lambda: gradient(layer)  # noqa: E731
+    if mode != "eager":
+        run = tf.function(run, jit_compile=mode == "xla", autograph=False)
+    tolerance = 0.005 if dtype == "mixed_float16" else 0.04
+    for a, b in zip(run(), gradient(exact), strict=True):
+        assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_cell_sums_50000_rows_in_float32(name, dtype):
+    cell = getattr(custom_layers, f"{name}Cell")(
+        1, "linear", recurrent_initializer="zeros", dtype=dtype
+    )
+    x = tf.zeros((50_000, 1), dtype)
+    states = cell.get_initial_state(50_000)
+    cell(x, states)
+    cell.set_weights([np.zeros_like(w) for w in cell.get_weights()])
+    with tf.GradientTape() as tape:
+        y = tf.reduce_sum(tf.cast(cell(x, states)[0], tf.float32)) / 8
+    db = tape.gradient(y, cell.bias.value)
+    slope = {"LSTM": 1 / 4, "GRU": 1 / 2, "SimpleRNN": 1}[name]  # all gates are 1/2
+    assert_near("largest db", np.max(np.float32(db)), np.float32(50_000 / 8 * slope), 0.01)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_what_is_masked_has_no_influence(ours, mode, value):
+    """Whatever a masked step holds: outputs, gradients, second derivatives."""
+    layer = ours(3, return_sequences=True, recurrent_dropout=0.0)
+    layer(X)
+    got = []
+    for hidden in (0.0, value):
+        x = tf.constant(np.where(MASK[..., None], X, np.float32(hidden)))
+        points = [x, *(w.value for w in layer.trainable_weights)]
+
+        def run(points=points):
+            first = slopes(layer, points[0], points, mask=MASK)
+            second = slopes(layer, points[0], points, 2, mask=MASK, training=True)
+            return [layer(points[0], mask=MASK), *first, *second]
+
+        got.append((run if mode == "eager" else tf.function(run, jit_compile=mode == "xla"))())
+    for a, b in zip(*got, strict=True):
+        assert np.isfinite(a).all()
+        assert_near("masked", b, a, 1e-6)
+
+
+def test_unrolled_there_is_no_loop(ours):
+    """Neither forward nor backward, and the numbers stay."""
+    x, results = tf.constant(X), []
+    for unroll in (False, True):
+        keras.utils.set_random_seed(0)
+        layer = ours(3, unroll=unroll, return_sequences=True)
+        layer(X)
+
+        def run(layer=layer):
+            points = [x, *(w.value for w in layer.trainable_weights)]
+            call = {"mask": MASK, "training": True}
+            return [
+                layer(x, **call),
+                *slopes(layer, x, points, **call),
+                *slopes(layer, x, points, 2, **call),
+            ]
+
+        function = tf.function(run, autograph=False).get_concrete_function()
+        graph = function.graph.as_graph_def()
+        nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+        assert any(n.op in ("While", "StatelessWhile") for n in nodes) is not unroll
+        results.append(function())
+    for a, b in zip(*results, strict=True):
+        assert_near("unrolled", b, a, 1e-5)
+
+
+def test_unrolled_it_runs_without_flex(ours, tmp_path):
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    model = keras.Sequential([keras.Input((6, 4)), ours(3, unroll=True)])
+    model.export(tmp_path / "unrolled.tflite", format="litert", verbose=False)
+    net = litert.Interpreter(str(tmp_path / "unrolled.tflite"))
+    net.allocate_tensors()
+    net.set_tensor(net.get_input_details()[0]["index"], X[:1])
+    net.invoke()
+    y = net.get_tensor(net.get_output_details()[0]["index"])
+    assert_near("LiteRT", y, model.predict(X[:1], verbose=0), 1e-5)
+
+
+def test_an_interrupted_call_leaves_no_dropout_mask(ours):
+    layer = ours(3, dropout=0.5, recurrent_dropout=0.5, activation=lambda z: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        layer(X, training=True)
+    layer.cell.activation = tf.tanh
+    assert layer(X[:2], training=True).shape == (2, 3)
+
+
+def test_a_stateful_layer_of_any_length_is_exported(ours, tmp_path):
+    model = keras.Sequential([keras.Input(batch_shape=(5, None, 4)), ours(3, stateful=True)])
+    expected = [model(X[:, :2]), model(X[:, 2:])]
+    model.layers[0].reset_state()
+    model.export(tmp_path / "model", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "model")
+    for x, y in zip((X[:, :2], X[:, 2:]), expected, strict=True):
+        assert_near("step by step", loaded.serve(x), y, 1e-5)
+
+
+def test_no_time_step(ours):
+    with pytest.raises(ValueError, match="Expected at least one time step"):
+        ours(3)(X[:, :0])
+    layer = ours(3, return_sequences=True)
+    run = tf.function(layer, input_signature=[tf.TensorSpec((5, None, 4))])
+    assert run(X[:, :0]).shape == (5, 0, 3)
+    for batch in (5, None):
+        run = tf.function(ours(3), input_signature=[tf.TensorSpec((batch, None, 4))])
+        with pytest.raises(tf.errors.InvalidArgumentError, match="out of bounds|an empty list"):
+            run(X[:, :0])
+
+
+def test_the_mask_goes_on_with_the_time_axis_only(ours):
+    for sequences, states in ((False, False), (True, False), (False, True), (True, True)):
+        layer = ours(3, return_sequences=sequences, return_state=states)
+        mask = layer.compute_mask(X, MASK)
+        if states:
+            assert mask[1:] == [None] * len(layer.state_size)
+            mask = mask[0]
+        assert mask is (MASK if sequences else None)
+
+
+def test_check_numerics_may_be_on(ours):
+    tf.debugging.enable_check_numerics()
+    try:
+        model = keras.Sequential([keras.Input((6, 4)), ours(3)])
+        model.compile("sgd", "mse")
+        assert np.isfinite(model.fit(X, np.zeros((5, 3)), verbose=0).history["loss"]).all()
+    finally:
+        tf.debugging.disable_check_numerics()
