@@ -29,6 +29,12 @@ def test_equation_and_backward(weighted, train_epsilon):
     check_equation(layer, weighted, expected)
 
 
+def test_a_trained_epsilon_starts_where_it_should():
+    layer = GINConv(network(), epsilon=0.3, train_epsilon=True)
+    layer.build([(6, 4), (8, 2)])
+    assert_near("epsilon", layer.epsilon_weight, np.float32(0.3), 0)
+
+
 def test_the_network_is_saved_with_it(tmp_path):
     inputs = [keras.Input((4,)), keras.Input((2,), dtype="int32")]
     functional = keras.Input((4,))
