@@ -117,7 +117,7 @@ class _Conv(Layer):
                 f"Received groups={self.groups}, but the input has {channels} channels "
                 f"(full input shape is {tuple(input_shape)})."
             )
-        self.kernel = self.add_weight(
+        self._kernel = self.add_weight(
             name="kernel",
             shape=(*self.kernel_size, channels // self.groups, self.filters),
             **self.weight_options("kernel"),
@@ -129,6 +129,13 @@ class _Conv(Layer):
             )
         axis = -1 if self.data_format == "channels_last" else 1
         self.input_spec = keras.layers.InputSpec(min_ndim=self.rank + 2, axes={axis: channels})
+
+    @property
+    def kernel(self):
+        """The weight; a subclass may return another tensor of its shape, made of it."""
+        if not hasattr(self, "_kernel"):
+            raise AttributeError("You must build the layer before accessing `kernel`.")
+        return self._kernel
 
     def convolution_op(self, inputs, kernel):
         """The convolution without bias and activation.

@@ -227,7 +227,9 @@ def _folds(strides):
 
 def _planes(x):
     """(B, D, H, W, C) -> (B D, H, W, C)."""
-    return tf.reshape(x, (-1, *windows.sizes_of(x)[1:], x.shape[-1]))
+    _, *sizes = windows.sizes_of(x)
+    known = all(isinstance(n, int) for n in sizes)  # and above 0, so that they determine -1
+    return tf.reshape(x, (-1 if known else tf.reduce_prod(tf.shape(x)[:2]), *sizes, x.shape[-1]))
 
 
 def _depth(window, strides, padding):
@@ -284,10 +286,10 @@ def _depthwise_y(x, kernel, strides, padding):
 
 def _depthwise_dx(dy, kernel, sizes, strides, padding):
     if len(strides) == 3:
-        taps, dy = tf.unstack(kernel), _planes(dy)
-        parts = [_depthwise_dx(dy, w, sizes[1:], strides[1:], padding) for w in taps]
-        depth = windows.output_length(sizes[0], len(taps), strides[0], padding)
-        parts = [tf.reshape(dx, (-1, depth, *sizes[1:], dx.shape[-1])) for dx in parts]
+        taps, planes = tf.unstack(kernel), _planes(dy)
+        parts = [_depthwise_dx(planes, w, sizes[1:], strides[1:], padding) for w in taps]
+        shape = _shape(dy, [windows.sizes_of(dy)[0], *sizes[1:]], kernel.shape[-2])
+        parts = [tf.reshape(dx, shape) for dx in parts]
         return windows.scatter_taps(parts, sizes, **_depth(len(taps), strides, padding))
     _, op, _ = DEPTHWISE_KERNELS
     return op(

@@ -156,6 +156,8 @@ def average_pool_backward(dy, shape, **options):
 
 average_pool = with_backward(average_pool_forward, average_pool_backward)
 
+POOLS = {"max": max_pool, "average": average_pool}  # by `pool_mode`, as Keras's layers call it
+
 
 def pool(reduce, x, window, strides, padding):
     """`max_pool` or `average_pool` of x (B, n..., C), with one to three n, -> y (B, m..., C)."""
@@ -178,7 +180,7 @@ def pool(reduce, x, window, strides, padding):
 
 
 class _Pooling(Layer):
-    """The constructor and call of the six: `reduce` over windows of `rank` axes."""
+    """The constructor and call of the six: the maximum or average of windows of `rank` axes."""
 
     def __init__(self, pool_size, strides, padding, data_format, name, **kwargs):
         super().__init__(name=name, **kwargs)
@@ -193,7 +195,7 @@ class _Pooling(Layer):
     def call(self, inputs):
         self.compute_output_shape(inputs.shape)  # raises where no window fits
         x = windows.to_channels_last(inputs, self.data_format)
-        y = pool(type(self).reduce, x, self.pool_size, self.strides, self.padding)
+        y = pool(POOLS[self.pool_mode], x, self.pool_size, self.strides, self.padding)
         return windows.from_channels_last(y, self.data_format)
 
     def compute_output_shape(self, input_shape):
@@ -214,7 +216,7 @@ class MaxPooling1D(_Pooling):
         ValueError: an argument is of the wrong kind or size; the input is smaller than the window.
     """
 
-    rank, reduce = 1, staticmethod(max_pool)
+    rank, pool_mode = 1, "max"
 
     def __init__(
         self,
@@ -240,7 +242,7 @@ class MaxPooling2D(_Pooling):
         ValueError: an argument is of the wrong kind or size; the input is smaller than the window.
     """
 
-    rank, reduce = 2, staticmethod(max_pool)
+    rank, pool_mode = 2, "max"
 
     def __init__(
         self,
@@ -266,7 +268,7 @@ class MaxPooling3D(_Pooling):
         ValueError: an argument is of the wrong kind or size; the input is smaller than the window.
     """
 
-    rank, reduce = 3, staticmethod(max_pool)
+    rank, pool_mode = 3, "max"
 
     def __init__(
         self,
@@ -292,7 +294,7 @@ class AveragePooling1D(_Pooling):
         ValueError: an argument is of the wrong kind or size; the input is smaller than the window.
     """
 
-    rank, reduce = 1, staticmethod(average_pool)
+    rank, pool_mode = 1, "average"
 
     def __init__(
         self,
@@ -318,7 +320,7 @@ class AveragePooling2D(_Pooling):
         ValueError: an argument is of the wrong kind or size; the input is smaller than the window.
     """
 
-    rank, reduce = 2, staticmethod(average_pool)
+    rank, pool_mode = 2, "average"
 
     def __init__(
         self,
@@ -344,7 +346,7 @@ class AveragePooling3D(_Pooling):
         ValueError: an argument is of the wrong kind or size; the input is smaller than the window.
     """
 
-    rank, reduce = 3, staticmethod(average_pool)
+    rank, pool_mode = 3, "average"
 
     def __init__(
         self,

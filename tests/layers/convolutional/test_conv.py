@@ -199,3 +199,124 @@ def test_a_broken_backward_is_seen(monkeypatch):
                 layer, arguments, x = make(case)
                 with pytest.raises(AssertionError, match="against autodiff"):
                     check_backward(layer(**arguments, dtype="float64"), x)
+
+
+def standardized(base):
+    """A convolution whose kernel has the mean 0 and the variance 1 (Qiao et al., 1903.10520)."""
+
+    class Standardized(base):
+        def convolution_op(self, inputs, kernel):
+            kernel = tf.convert_to_tensor(kernel)
+            mean, variance = tf.nn.moments(kernel, [0, 1, 2], keepdims=True)
+            return super().convolution_op(inputs, (kernel - mean) / tf.sqrt(variance + 1e-5))
+
+    return Standardized
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_subclass_overrides_convolution_op(data_format):
+    """Weight standardization, as in Keras's guide on subclassing convolutions, trains alike."""
+    x = RNG.standard_normal((8, 6, 6, 3)).astype("float32")
+    y = RNG.standard_normal((8, 1)).astype("float32")
+    if data_format == "channels_first":
+        x = np.moveaxis(x, -1, 1).copy()
+    weights, ends = None, []
+    for base in (Conv2D, keras.layers.Conv2D):
+        layer = standardized(base)(5, 3, data_format=data_format, bias_initializer="normal")
+        model = keras.Sequential([keras.Input(x.shape[1:]), layer, keras.layers.Flatten()])
+        model.add(keras.layers.Dense(1))
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        model.compile(keras.optimizers.SGD(1e-3), "mse")
+        losses = model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0).history["loss"]
+        ends.append([np.array(losses), *model.get_weights()])
+    for ours, twin in zip(*ends, strict=True):
+        assert_near("loss or weight", ours, twin, 1e-5)
+
+
+@pytest.mark.parametrize(("layer", "shape"), ONE)
+def test_convolution_op_is_called(layer, shape):
+    class Silent(layer):
+        def convolution_op(self, inputs, kernel):
+            assert kernel.shape == self.kernel.shape
+            return tf.zeros(self.compute_output_shape(inputs.shape))
+
+    made = Silent(2, 2, bias_initializer="ones", data_format="channels_first", activation="relu")
+    x = tf.ones((shape[0], shape[-1], *shape[1:-1]))
+    assert (made(x).numpy() == 1).all()
+
+
+def test_a_subclass_overrides_kernel():
+    class Positive(Conv2D):
+        @property
+        def kernel(self):
+            return tf.abs(tf.convert_to_tensor(super().kernel))
+
+    layer = Positive(2, 2, use_bias=False)
+    assert (layer(tf.ones((1, 3, 3, 1))).numpy() > 0).all()
+    assert [w.name for w in layer.weights] == ["kernel"]
+
+
+@pytest.mark.parametrize("layer", [Conv1D, Conv2D, Conv3D])
+def test_the_kernel_of_an_unbuilt_layer(layer):
+    with pytest.raises(AttributeError, match="You must build the layer before accessing `kernel`."):
+        layer(3, 2).kernel  # noqa: B018
+
+
+def test_integers_of_numpy():
+    three, two = np.int64(3), np.int32(2)
+    layer = Conv2D(np.int64(4), three, two, groups=np.uint8(2), dilation_rate=np.int64(1))
+    assert layer(tf.ones((1, 7, 7, 4))).shape == (1, 3, 3, 4)
+    plain = Conv2D(4, 3, 2, groups=2, name=layer.name).get_config()
+    assert layer.get_config() == plain
+    assert all(type(layer.get_config()[k]) is type(v) for k, v in plain.items())
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, 1e-40])
+def test_what_counts_shows_and_nothing_else(value, compiled):
+    """The outputs of the windows that hold the value, and no others, have to do with it."""
+    layer = Conv2D(2, 3, padding="same", kernel_initializer="ones")
+    x = np.zeros((1, 6, 6, 1), "float32")
+    layer(x)
+    x[0, 1, 1] = value
+
+    @tf.function(jit_compile=compiled)
+    def both(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+            loss = tf.reduce_sum(y)
+        return y, tape.gradient(loss, [x, layer.trainable_variables[0].value])
+
+    y, (dx, dw) = both(tf.constant(x))
+    expected = np.zeros((1, 6, 6, 2), "float32")
+    expected[:, :3, :3] = x[0, 1, 1]
+    np.testing.assert_allclose(y, expected, atol=1e-39)  # a denormal may be flushed to 0
+    assert np.isfinite(dx).all()
+    np.testing.assert_array_equal(np.isfinite(dw), np.full((3, 3, 1, 2), np.isfinite(value)))
+
+
+@pytest.mark.parametrize("layer", [Conv1D, Conv2D, Conv3D])
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("zero", ["batch", "places", "channels"])
+def test_sizes_of_0(layer, mode, zero):
+    rank = layer.rank
+    shape = (0 if zero == "batch" else 2, 0 if zero == "places" else 4, *(4,) * (rank - 1))
+    x = tf.zeros((*shape, 0 if zero == "channels" else 3))
+    made = layer(5, 2, padding="same", bias_initializer="ones", kernel_initializer="zeros")
+    made.build(x.shape)
+
+    def both(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = made(x)
+        return y, tape.gradient(y, [x, *(w.value for w in made.trainable_variables)])
+
+    run = both if mode == "eager" else tf.function(both, jit_compile=mode == "xla")
+    y, (dx, dkernel, dbias) = run(x)
+    assert y.shape == (*shape, 5)
+    assert (y.numpy() == 1).all()
+    assert dx.shape == x.shape
+    assert not dkernel.numpy().any()
+    assert (dbias.numpy() == np.prod(shape)).all()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import custom_layers
 from custom_layers.checks import assert_near, check_backward
 from custom_layers.convolutional import windows
 from custom_layers.convolutional.correlation import (
@@ -135,3 +136,123 @@ def test_taps_that_meet_padding_only_have_no_gradient(dtype, rank):
         del full
         dw = correlate_dw(x, dy, window, **options)
         assert np.array_equal(tf.cast(dw, "float64"), expected)
+
+
+GROUPED = [
+    # sizes, window, strides, padding, dilation, groups, I / groups, O / groups
+    ((7,), (3,), (2,), "causal", (1,), 3, 1, 2),
+    ((7,), (3,), (1,), "same", (2,), 3, 2, 1),
+    ((5, 6), (3, 2), (2, 2), "same", (1, 1), 4, 1, 3),
+    ((5, 6), (3, 2), (1, 1), "valid", (1, 2), 4, 3, 1),
+    ((5, 6), (3, 2), (2, 1), "same", (1, 1), 4, 1, 2),  # strides that no depthwise kernel takes
+    ((5, 6), (3, 2), (1, 1), "valid", (1, 1), 2, 3, 2),  # fewer groups than channels in one
+    ((4, 5, 3), (2, 3, 2), (2, 1, 1), "same", (1, 1, 1), 3, 1, 2),
+    ((4, 5, 3), (2, 2, 2), (1, 2, 2), "valid", (1, 1, 1), 3, 2, 1),
+    ((4, 5, 3), (2, 2, 2), (1, 1, 1), "same", (2, 1, 1), 3, 2, 1),
+]
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla", "unknown sizes"])
+@pytest.mark.parametrize("case", GROUPED, ids=str)
+def test_groups_are_correlations_side_by_side(case, mode):
+    sizes, window, strides, padding, dilation, groups, i, o = case
+    options = {"strides": strides, "padding": padding, "dilation": dilation}
+    x = tf.constant(RNG.standard_normal((2, *sizes, groups * i)))
+    kernel = tf.constant(RNG.standard_normal((*window, i, groups * o)))
+
+    def three(x, kernel, groups):
+        y = correlate(x, kernel, **options, groups=groups)
+        dx = correlate_dx(y, kernel, windows.sizes_of(x), **options, groups=groups)
+        return y, dx, correlate_dw(x, y, window, **options, groups=groups)
+
+    parts = zip(tf.split(x, groups, -1), tf.split(kernel, groups, -1), strict=True)
+    parts = zip(*(three(part, w, 1) for part, w in parts), strict=True)
+    if mode == "unknown sizes":
+        unknown = tf.TensorSpec([None] * (len(sizes) + 1) + [groups * i], tf.float64)
+        run = tf.function(
+            lambda x, kernel: three(x, kernel, groups),
+            input_signature=[unknown, tf.TensorSpec(kernel.shape, tf.float64)],
+        )
+        results = run(x, kernel)
+    elif mode == "eager":
+        results = three(x, kernel, groups)
+    else:
+        run = tf.function(lambda x, w: three(x, w, groups), jit_compile=mode == "xla")
+        results = run(x, kernel)
+    for name, result, part in zip(("y", "dx", "dW"), results, parts, strict=True):
+        assert_near(name, result, tf.concat(part, -1))
+
+
+def test_many_groups_are_few_operations():
+    """512 groups of one channel trace no 512 convolutions; one group is not split."""
+    for groups, i in ((512, 1), (256, 2), (2, 256), (1, 512)):
+        layer = custom_layers.Conv2D(512, 3, groups=groups)
+        layer.build((1, 5, 5, 512))
+        spec = tf.TensorSpec((1, 5, 5, 512))
+        graph = tf.function(layer).get_concrete_function(spec).graph
+        types = [op.type for op in graph.get_operations()]
+        assert sum("Conv2D" in t or "DepthwiseConv2d" in t for t in types) == min(groups, i)
+        assert ("Split" in types) == (groups == 2)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_50000_ones_in_16_bits(dtype, mode, rank, groups):
+    """Each of the three adds up 50,000 ones: over the channels in, out, and over the places."""
+    options = {"strides": (1,) * rank, "padding": "same", "dilation": (1,) * rank}
+    options["groups"], window = groups, (1,) * rank
+    sizes = {1: (50_000,), 2: (250, 200), 3: (50, 50, 20)}[rank]
+
+    def ones(*shape):
+        return tf.ones(shape, dtype)
+
+    def three(wide, i_kernel, o_kernel, x, dy):
+        y = correlate(wide, i_kernel, **options)
+        dx = correlate_dx(wide, o_kernel, (2,) * rank, **options)
+        return y, dx, correlate_dw(x, dy, window, **options)
+
+    run = three if mode == "eager" else tf.function(three, jit_compile=mode == "xla")
+    results = run(
+        ones(1, *(2,) * rank, 50_000 * groups),
+        ones(*window, 50_000, groups),
+        ones(*window, 1, 50_000 * groups),
+        ones(1, *sizes, groups),
+        ones(1, *sizes, groups),
+    )
+    for name, result in zip(("y", "dx", "dW"), results, strict=True):
+        assert result.dtype == dtype
+        result = np.asarray(result, "float64")
+        assert_near(name, result, np.full(result.shape, 50_000.0), 4e-3)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph", "xla", "unknown sizes"])
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("zero", ["batch", "places", "channels in", "channels out"])
+def test_sizes_of_0(rank, zero, groups, dilation, mode):
+    options = {"strides": (1,) * rank, "padding": "same", "dilation": (dilation,) * rank}
+    options["groups"], window = groups, (2,) * rank
+    sizes = (0 if zero == "batch" else 2, *((0 if zero == "places" else 4), 4, 4)[:rank])
+    i, o = (0 if zero == f"channels {end}" else groups for end in ("in", "out"))
+    x, dy, kernel = (
+        tf.zeros((*sizes, i)),
+        tf.zeros((*sizes, o)),
+        tf.zeros((*window, i // groups, o)),
+    )
+
+    def three(x, dy):
+        dx = correlate_dx(dy, kernel, windows.sizes_of(x), **options)
+        dw = correlate_dw(x, dy, window, **options)
+        # Where it does not know that there is nothing, TensorFlow's y may have the shape of x.
+        return dx, dw, dy if mode == "unknown sizes" else correlate(x, kernel, **options)
+
+    run = three if mode == "eager" else tf.function(three, jit_compile=mode == "xla")
+    if mode == "unknown sizes":
+        spec = [tf.TensorSpec([None] * (rank + 1) + [t.shape[-1]]) for t in (x, dy)]
+        run = tf.function(three, input_signature=spec)
+    for result, like in zip(run(x, dy), (x, kernel, dy), strict=True):
+        assert result.shape == like.shape
+        assert not np.asarray(result).any()
