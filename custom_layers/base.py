@@ -57,6 +57,13 @@ def shape_of(x):
     return x.shape if x.shape.is_fully_defined() else tf.shape(x)
 
 
+def map_values(function, x):
+    """`function(x)`; of a ragged x, what `function` makes of its values (N, ...), as ragged."""
+    if isinstance(x, tf.RaggedTensor):
+        return x.with_flat_values(function(x.flat_values))
+    return function(x)
+
+
 def broadcasts(shape, to):
     """Whether a tensor of that static shape broadcasts to the shape `to`, as far as is known."""
     pairs = zip(shape[::-1], to[::-1], strict=False)

@@ -16,7 +16,7 @@ import numbers
 import keras
 
 from custom_layers.activations.relu import relu
-from custom_layers.base import Layer
+from custom_layers.base import Layer, map_values
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
@@ -42,7 +42,7 @@ class LeakyReLU(Layer):
         self._build_at_init()
 
     def call(self, inputs):
-        return relu(inputs, slope=self.negative_slope)
+        return map_values(lambda x: relu(x, slope=self.negative_slope), inputs)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -19,7 +19,7 @@ import numbers
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
+from custom_layers.base import Layer, map_values
 from custom_layers.gradients import with_backward
 from custom_layers.private_apis import compiled_by_xla
 
@@ -88,12 +88,8 @@ class ReLU(Layer):
         self._build_at_init()
 
     def call(self, inputs):
-        return relu(
-            inputs,
-            slope=self.negative_slope,
-            threshold=self.threshold,
-            ceiling=self.max_value,
-        )
+        options = {"slope": self.negative_slope, "threshold": self.threshold}
+        return map_values(lambda x: relu(x, **options, ceiling=self.max_value), inputs)
 
     def compute_output_shape(self, input_shape):
         return input_shape

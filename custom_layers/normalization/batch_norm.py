@@ -166,12 +166,13 @@ def column(weight):
 class BatchNormalization(Layer):
     """Normalizes each channel over the batch: `(x - μ) / √(σ² + ε) γ + β`.
 
-    Input and output of any equal shape, with the channels on `axis`. In training, μ and σ² are of
-    the batch, of its elements where the mask is True; at inference, or with `trainable=False`, they
-    are the moving averages. Weights `gamma`, `beta`, `moving_mean`, `moving_variance`, all `(C,)`,
-    and with `renorm` also `moving_stddev`, `renorm_mean`, `renorm_stddev`. Arguments are Keras's.
-    What differs: moving averages are float32 at least (bfloat16 rounds a step of 1 % away); the
-    replicas of a tf.distribute strategy keep equal ones; an empty batch leaves them alone.
+    Input and output of any equal shape, ragged or not, with the channels on `axis`. In training, μ
+    and σ² are of the batch, of its elements where the mask is True; at inference, or with
+    `trainable=False`, they are the moving averages. Weights `gamma`, `beta`, `moving_mean`,
+    `moving_variance`, all `(C,)`, and with `renorm` also `moving_stddev`, `renorm_mean`,
+    `renorm_stddev`. Arguments are Keras's. What differs: moving averages are float32 at least
+    (bfloat16 rounds a step of 1 % away); the replicas of a tf.distribute strategy keep equal ones;
+    an empty batch leaves them alone.
 
     Raises:
         ValueError: `axis` is out of bounds or has no static size, or another one than before; wrong
@@ -249,9 +250,18 @@ class BatchNormalization(Layer):
             )
 
     def call(self, inputs, training=None, mask=None):
+        if isinstance(inputs, tf.RaggedTensor):  # over the values that are there
+            axis = self.axis % inputs.shape.rank - inputs.shape.rank
+            if axis <= -inputs.flat_values.shape.rank:
+                raise ValueError(f"The channels must not be ragged. Received: axis={self.axis}")
+            values = self._normalize(inputs.flat_values, axis, training, None)
+            return inputs.with_flat_values(values)
+        return self._normalize(inputs, self.axis, training, mask)
+
+    def _normalize(self, inputs, axis, training, mask):
         x = tf.cast(inputs, self.compute_dtype)
-        mask = fold_mask(mask, x, self.axis)
-        y = fold(x, self.axis)
+        mask = fold_mask(mask, x, axis)
+        y = fold(x, axis)
         if training and self.trainable:
             y = self._train(y, mask)
         else:

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from custom_layers import LeakyReLU
 from custom_layers.checks import check_backward, check_signature, check_twin
@@ -38,3 +39,16 @@ def test_wrong_slope(slope):
 
 def test_former_name_of_the_slope():
     assert LeakyReLU(alpha=0.1).negative_slope == 0.1
+
+
+def test_ragged():
+    values, layer = tf.constant([-1.0, 1.0, 3.0]), LeakyReLU(0.2)
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        y = layer(tf.RaggedTensor.from_row_lengths(values, [1, 2]))
+        total = tf.reduce_sum(tf.sin(y.flat_values))
+    with tf.GradientTape() as dense:
+        dense.watch(values)
+        expected = tf.reduce_sum(tf.sin(layer(values)))
+    assert y.row_lengths().numpy().tolist() == [1, 2]
+    assert (tape.gradient(total, values) == dense.gradient(expected, values)).numpy().all()

@@ -119,3 +119,16 @@ def test_relu_keeps_integers():
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         ReLU(**arguments)
+
+
+def test_ragged():
+    values, layer = tf.constant([-1.0, 1.0, 3.0]), ReLU(max_value=2.0, threshold=0.5)
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        y = layer(tf.RaggedTensor.from_row_lengths(values, [1, 2]))
+        total = tf.reduce_sum(tf.sin(y.flat_values))
+    with tf.GradientTape() as dense:
+        dense.watch(values)
+        expected = tf.reduce_sum(tf.sin(layer(values)))
+    assert y.row_lengths().numpy().tolist() == [1, 2]
+    assert (tape.gradient(total, values) == dense.gradient(expected, values)).numpy().all()

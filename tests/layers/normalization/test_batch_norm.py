@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from custom_layers import Embedding
 from custom_layers.checks import assert_near, check_backward, check_signature, check_twin
 from custom_layers.gradients import autodiff, with_backward
 from custom_layers.normalization import batch_norm as module
@@ -184,6 +185,30 @@ def test_what_is_masked_has_no_influence(value, mode):
     expected = run(tf.constant(x))
     for a, b in zip(run(tf.constant(np.where(MASK[..., None], x, value))), expected, strict=True):
         assert_near("dx, y or weight", a, b, 0.0)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("axis", [-1, 2])
+def test_ragged(training, axis):
+    """The statistics are of the values that are there."""
+    x = tf.RaggedTensor.from_row_lengths(draw((5, 3), "float32"), [2, 0, 3])
+    ours, theirs = BatchNormalization(axis=axis), Twin(axis=axis)
+    y, expected = ours(x, training=training), theirs(x, training=training)
+    assert y.row_lengths().numpy().tolist() == [2, 0, 3]
+    assert_near("y", y.flat_values, expected.flat_values)
+    for a, b in zip(ours.weights, theirs.weights, strict=True):
+        assert_near(a.name, a.value, b.value)
+    layer = BatchNormalization(axis=1)
+    layer.build((3, 2, 3))
+    with pytest.raises(ValueError, match="channels must not be ragged.*axis=1"):
+        layer.call(x, training=training)
+
+
+def test_a_ragged_embedding_before_it():
+    ids = keras.Input((None,), dtype="int32", ragged=True)
+    y = keras.layers.Activation("tanh")(BatchNormalization()(Embedding(5, 2)(ids)))
+    y = keras.Model(ids, y)(tf.ragged.constant([[1, 2], [3]]))
+    assert y.row_lengths().numpy().tolist() == [2, 1]
 
 
 def test_signature():
