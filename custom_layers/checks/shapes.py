@@ -53,15 +53,17 @@ def unknown_sizes(subject):
     layer = subject.layer()
     if getattr(layer, "stateful", False):
         raise DoesNotApply("a stateful layer keeps states of a fixed batch size")
-    rank = max(len(x.shape) for x in subject.arrays)
-    worst = _without_sizes(subject, layer, {0})
-    free = {axis for axis in range(1, rank) if _builds(subject, {0, axis})}
-    if free and _builds(subject, {0, *free}):
-        worst = max(worst, _without_sizes(subject, subject.layer(), {0, *free}))
-    else:
-        for axis in free:
-            worst = max(worst, _without_sizes(subject, subject.layer(), {0, axis}))
+    free, worst = free_axes(subject), _without_sizes(subject, layer, {0})
+    groups = [free] if _builds(subject, {0, *free}) else [{axis} for axis in free]
+    for axes in groups if free else []:
+        worst = max(worst, _without_sizes(subject, subject.layer(), {0, *axes}))
     return Held(worst, f"axes that may be unknown: {sorted({0, *free})}")
+
+
+def free_axes(subject):
+    """The axes beside the batch with which alone unknown a new layer can be built."""
+    rank = max(len(x.shape) for x in subject.arrays)
+    return {axis for axis in range(1, rank) if _builds(subject, {0, axis})}
 
 
 def _unknown(x, axes):

@@ -112,13 +112,13 @@ class Subject:
         return tf.nest.pack_sequence_as((self.inputs, self.call), flat)
 
     def model(self, layer, batch=None):
-        """A functional model of the list of all arrays around `layer`, batch size unknown."""
+        """A functional model around `layer`, from the list of all arrays to that of all outputs."""
         nodes = [
             keras.Input(batch_shape=(batch, *x.shape[1:]), dtype=tf.as_dtype(x.dtype).name)
             for x in self.arrays
         ]
         inputs, call = self.with_arrays(nodes)
-        return keras.Model(nodes, layer(inputs, **call))
+        return keras.Model(nodes, tf.nest.flatten(layer(inputs, **call)))
 
     def function(self, policy="float64", **mode):
         """The layer as a `Function` of its inputs and weights."""

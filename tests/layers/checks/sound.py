@@ -76,6 +76,11 @@ class Clip(L.Layer):
         return tf.clip_by_value(x, -0.5, 0.5)
 
 
+class Magnitude(L.Layer):
+    def call(self, x):
+        return tf.abs(x)
+
+
 class SortsEntries(L.Layer):
     def call(self, x):
         return tf.sort(x, -1)
@@ -121,7 +126,7 @@ SOUND = {
     "float32 inside": (Float32Inside, FLAT),
     "ReLU at zeros": (L.ReLU, STEPS),
     "ReLU of a written-out backward": (custom_layers.ReLU, STEPS),
-    "absolute value at zeros": (lambda: L.Activation(tf.abs), STEPS),
+    "absolute value at zeros": (Magnitude, STEPS),
     "clipped": (Clip, np.round(2 * FLAT) / 2),
     "sorted": (SortsEntries, FLAT),
     "signed root": (SignedRoot, FLAT),
@@ -145,6 +150,6 @@ SOUND = {
     "reshaped": (lambda: L.Reshape((3, 5)), SEQUENCE),
     "two inputs": (lambda: L.Multiply(), [FLAT, FLAT[::-1].copy()]),
     "softmax": (lambda: L.Softmax(), FLAT),
-    "recurrent": (lambda: L.SimpleRNN(2, return_sequences=True), SEQUENCE),
+    "recurrent": (lambda: L.SimpleRNN(2, recurrent_initializer="zeros"), SEQUENCE),
     "global maxima": (custom_layers.GlobalMaxPooling1D, np.round(SEQUENCE)),
 }

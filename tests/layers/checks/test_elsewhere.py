@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from custom_layers.checks.elsewhere import _process, ask, value_and_slopes
+from custom_layers.checks.elsewhere import ask, start, value_and_slopes
 
 X = np.random.default_rng(0).standard_normal((4, 3)).astype("float32")
 
 
-def test_it_answers_as_this_process(tmp_path):
+def test_it_answers_as_thisstart(tmp_path):
     inputs = keras.Input((3,))
     model = keras.Model([inputs], keras.layers.Dense(2, activation="tanh")(inputs))
     model.save(tmp_path / "model.keras")
@@ -29,10 +29,10 @@ def test_an_error_there_is_told_here(tmp_path):
 
 
 def test_it_is_started_again_after_its_death(tmp_path):
-    _process().kill()
-    _process().wait()
+    start().kill()
+    start().wait()
     with pytest.raises((RuntimeError, BrokenPipeError)):
         ask("saved_model", tmp_path / "nothing", [X], [], tmp_path)
-    _process.cache_clear()
+    start.cache_clear()
     with pytest.raises(RuntimeError, match="nothing"):
         ask("saved_model", tmp_path / "nothing", [X], [], tmp_path)
