@@ -30,19 +30,33 @@ def gradient(subject):
     """The gradient of each float input and weight is the derivative, against differences."""
     worst, kinks = 0.0, set()
     for mode, function in subject.exact.items():
-        points = function.points
-        while True:
-            found = set()
-            for i, name in enumerate(function.names):
-                what = f"gradient of {name}{_said(mode)}"
-                error, kink = _prove_gradient(subject, function, points, i, what)
-                worst = max(worst, error)
-                found |= {name} if kink else set()
-            kinks |= found
-            if not found or points is not function.points:
-                break
-            points = beside(points, subject.seed)
+        error, found = _prove_gradients(subject, function, function.points, mode)
+        worst, kinks = max(worst, error), kinks | found
+        if found:
+            points = beside(function.points, subject.seed)
+            worst = max(worst, _prove_gradients(subject, function, points, mode)[0])
     return Held(worst, f"kinks at {', '.join(sorted(kinks))}" if kinks else "")
+
+
+def _prove_gradients(subject, function, points, mode):
+    """(the largest relative error, the names of the points that sit at a kink)."""
+    worst, kinks, wrong = 0.0, set(), {}
+    for i, name in enumerate(function.names):
+        try:
+            what = f"gradient of {name}{_said(mode)}"
+            error, kink = _prove_gradient(subject, function, points, i, what)
+        except Broken as broken:
+            wrong[name] = broken
+            continue
+        worst = max(worst, error)
+        kinks |= {name} if kink else set()
+    if wrong:
+        (_, broken), *others = wrong.items()
+        right = [name for name in function.names if name not in wrong]
+        for text, names in (("wrong too", [name for name, _ in others]), ("right", right)):
+            broken.cause += f"; {text}: {', '.join(names)}" if names else ""
+        raise broken
+    return worst, kinks
 
 
 def _prove_gradient(subject, function, points, i, what):

@@ -20,10 +20,9 @@ def shapes(subject):
     spec = layer.compute_output_spec(inputs, **call)
     for kind, predicted in (("symbolic call", symbolic), ("compute_output_spec", spec)):
         predicted = tf.nest.flatten(predicted)
-        if len(predicted) != len(real):
-            raise Broken(f"{kind}: number of outputs", expected=len(real), got=len(predicted))
+        _same(f"number of outputs, {kind}", len(real), len(predicted))
         for i, (said, y) in enumerate(zip(predicted, real, strict=True)):
-            _same(f"shape of output {i}, {kind}", tuple(y.shape), tuple(said.shape))
+            _fits(f"shape of output {i}, {kind}", tuple(y.shape), tuple(said.shape))
             _same(f"dtype of output {i}, {kind}", y.dtype.name, str(said.dtype))
     if len(subject.arrays) == len(tf.nest.flatten(subject.inputs)):
         given = tf.nest.map_structure(lambda x: tuple(x.shape), subject.inputs)
@@ -31,7 +30,9 @@ def shapes(subject):
             said = _flat_shapes(layer.compute_output_shape(given))
         except NotImplementedError:
             return Held(note="the layer has no compute_output_shape")
-        _same("compute_output_shape", [tuple(y.shape) for y in real], said)
+        _same("number of outputs, compute_output_shape", len(real), len(said))
+        for i, (shape, y) in enumerate(zip(said, real, strict=True)):
+            _fits(f"shape of output {i}, compute_output_shape", tuple(y.shape), shape)
     return Held()
 
 
@@ -41,6 +42,12 @@ def _flat_shapes(structure):
         return [tuple(structure)]
     values = structure.values() if isinstance(structure, dict) else structure
     return [shape for value in values for shape in _flat_shapes(value)]
+
+
+def _fits(what, real, said):
+    """Raise unless a predicted shape is the real one; None stands for any size."""
+    if len(real) != len(said) or any(n not in (None, m) for m, n in zip(real, said, strict=True)):
+        raise Broken(what, expected=real, got=said)
 
 
 def _same(what, real, said):

@@ -4,6 +4,7 @@ A row is (what makes the layer of a namespace `L`, inputs, arguments of the call
 `keras.layers`; what `custom_layers` has of them is made from there too. `OWN` are its others.
 """
 
+import keras
 import numpy as np
 
 RNG = np.random.default_rng(0)
@@ -61,10 +62,9 @@ CORE = {
     **plain("EinsumDense", STEPS, "abc,cd->abd", output_shape=(None, 4), bias_axes="d"),
     **plain("Embedding", ids(4, 5), 6, 3, mask_zero=True),
     **plain("Identity", FLAT),
-    "Lambda": row(lambda L: L.Lambda(_square), FLAT),
+    "Lambda": row(lambda L: L.Lambda(keras.ops.square), FLAT),
     **plain("Masking", STEPS),
     **plain("ReversibleEmbedding", ids(4, 5), 6, 3),
-    "Wrapper": row(lambda L: L.Wrapper(L.Dense(3)), FLAT),
 }
 ACTIVATIONS = {
     **plain("ReLU", FLAT, 1.0, 0.1, 0.2),
@@ -257,7 +257,3 @@ OWN = {
     **plain("GraphMaxPooling", FLAT_GRAPHS),
     **plain("GraphAttentionPooling", FLAT_GRAPHS),
 }
-
-
-def _square(x):
-    return x * x
