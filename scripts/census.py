@@ -61,6 +61,10 @@ def examine(library, name, left_out, file):
             print(json.dumps({"begun": promise.__name__}), file=file, flush=True)
             finding = dataclasses.asdict(prove(promise, subject))
             print(json.dumps(finding, default=str), file=file, flush=True)
+    if "notes" not in left_out:
+        print(json.dumps({"begun": "notes"}), file=file, flush=True)
+        note = " ".join(subject.notes())
+        print(json.dumps({"promise": "notes", "verdict": "told", "note": note}), file=file)
 
 
 def examine_in_a_process(library, name):

@@ -85,7 +85,7 @@ ACTIVATIONS = {
                 "sparsemax",
                 "squareplus",
             ),
-            *("sparse_sigmoid", "tanh_shrink", "threshold", "sigmoid", "tanh"),
+            *("sparse_sigmoid", "tanh_shrink", "sigmoid", "tanh"),
         )
     },
 }
@@ -100,7 +100,7 @@ CONVOLUTIONS = {
 }
 POOLING = {
     **by_rank("MaxPooling{}D"),
-    **by_rank("AveragePooling{}D", padding="same"),
+    **by_rank("AveragePooling{}D", 2, padding="same"),
     **by_rank("GlobalMaxPooling{}D"),
     **by_rank("GlobalAveragePooling{}D"),
     **by_rank("AdaptiveMaxPooling{}D", 2),

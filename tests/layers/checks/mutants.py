@@ -417,7 +417,7 @@ MUTANTS = {
     "static batch size": (StaticBatch, X, "unknown_sizes", "unknown"),
     "batch entries meet": (MeanOfBatch, X, "batch_of_one", "influence each other"),
     "normalized over the batch": (MeanOfWrongAxis, X, "batch_of_one", "influence each other"),
-    "0 / 0 of an empty batch": (EmptyMean, X, "empty_batch", "not finite"),
+    "0 / 0 of an empty batch": (EmptyMean, X, "empty_batch", "NaN"),
     "mask inverted": (MaskInverted, SEQUENCE, "masks", "mask"),
     "mask off by one": (MaskShifted, SEQUENCE, "masks", "masked entries"),
     "mask ignored": (MaskIgnored, SEQUENCE, "masks", "masked entries"),
