@@ -75,6 +75,9 @@ ELSEWHERE = {
     "scripts.benchmark --csv --mode xla --sizes all": BENCHMARK,
     "scripts.benchmark --markdown": "test_benchmark.py::test_tables_of_readme",
     "scripts.benchmark.scaling": "test_benchmark.py::test_scaling",
+    "custom_layers.checks my_layers:GatedDense --input 4,5 --args '{\"units\": 3}'": (
+        "../layers/checks/test_main.py::test_as_a_command"
+    ),
 }
 
 
