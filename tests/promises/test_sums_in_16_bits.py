@@ -15,18 +15,7 @@ from tests.promises.every_layer import ROWS
 
 TERMS = 50_000
 # What is still wrong, until it is mended: (name, dtypes, modes) and why.
-FILTER = "dW is summed in 16 bits by TensorFlow's kernel"
-KNOWN = [
-    ("Conv1D", "bfloat16", "eager graph XLA", FILTER),
-    ("Conv1D", "float16", "graph XLA", FILTER),
-    ("Conv2D", "bfloat16", "eager graph", FILTER),
-    ("Conv2D in groups, channels first", "bfloat16", "eager graph XLA", FILTER),
-    ("Conv2D in groups, channels first", "float16", "XLA", FILTER),
-    ("Conv3D", "float16 bfloat16", "eager graph", FILTER),
-    ("Conv1DTranspose", "float16 bfloat16", "eager graph", FILTER),
-    ("Conv2DTranspose", "float16 bfloat16", "eager graph", FILTER),
-    ("Conv3DTranspose", "float16 bfloat16", "eager graph", FILTER),
-]
+KNOWN = []
 
 
 def known(name, dtype, mode):
