@@ -105,6 +105,9 @@ class EmbeddingBag(Layer):
                 "EmbeddingBag needs a weight for each id. "
                 f"Received: ids {tuple(ids.shape)}, weights {tuple(weights.shape)}"
             )
+        else:
+            weights = tf.cast(weights, self.compute_dtype)
+            weights = tf.where(ids < 0, tf.zeros((), weights.dtype), weights)
         sizes = tf.unstack(tf.shape(ids))
         flat = (tf.reduce_prod(tf.shape(ids)[:-1]), sizes[-1])
         table = tf.convert_to_tensor(self.embeddings)

@@ -40,11 +40,12 @@ def leaky_slope(z, slope):
 
 def gat_scores_forward(source, target, edges, slope):
     """source, target (N, K), edges (E, 2) -> c (E, K)."""
-    z = gather(source, edges[:, 0]) + gather(target, edges[:, 1])
+    z = rows_of(source, edges[:, 0]) + rows_of(target, edges[:, 1])
     return z * leaky_slope(z, slope), (z, source, edges)
 
 
 def gat_scores_backward(dy, cache, slope):
+    """q, which goes to the source and to the target of each edge."""
     z, source, edges = cache
     q, nodes = dy * leaky_slope(z, slope), tf.shape(source)[0]
     to_source = segment_sum(q, edges[:, 0], num_segments=nodes)
@@ -62,6 +63,7 @@ def gatv2_scores_forward(source, target, attention, edges, slope):
 
 
 def gatv2_scores_backward(dy, cache, slope):
+    """Σ_{s_e = n} q_e, Σ_{t_e = n} q_e and da."""
     source, target, attention, edges = cache
     nodes = tf.shape(source)[0]
     z = gather(source, edges[:, 0]) + gather(target, edges[:, 1])  # 0 at padding
@@ -74,6 +76,11 @@ def gatv2_scores_backward(dy, cache, slope):
 
 
 gatv2_scores = with_backward(gatv2_scores_forward, gatv2_scores_backward)
+
+
+def mean_of_heads(y):
+    """y (N, K, O) -> (N, O)."""
+    return tf.cast(tf.reduce_mean(wide(y), 1), y.dtype)
 
 
 class _GATConv(AffineGraphLayer):
@@ -151,11 +158,12 @@ class _GATConv(AffineGraphLayer):
             loops = tf.range(N, dtype=edges.dtype)
             edges = tf.concat([edges, tf.stack([loops, loops], 1)], 0)
         h = self.heads_of(x, self.kernel)
-        p = segment_softmax(self.scores(x, h, edges), edges[:, 1], num_segments=N)
+        # p in float32 at least: of 50,000 neighbors, float16 cannot tell 1/50,000.
+        p = segment_softmax(wide(self.scores(x, h, edges)), edges[:, 1], num_segments=N)
         if training and self.dropout > 0:
             p = dropout(p, next_seed(self.seed_generator), rate=self.dropout)
         y = propagate(h, edges, p)  # (N, K, O)
-        y = tf.reshape(y, (-1, self.width)) if self.concat else tf.reduce_mean(y, 1)
+        y = tf.reshape(y, (-1, self.width)) if self.concat else mean_of_heads(y)
         return y if self.bias is None else add_bias(y, tf.convert_to_tensor(self.bias))
 
     def compute_output_shape(self, input_shape):

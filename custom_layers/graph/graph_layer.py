@@ -50,6 +50,23 @@ def as_index(x: tf.Tensor, name: str) -> tf.Tensor:
     return x if x.dtype in (tf.int32, tf.int64) else tf.cast(x, tf.int32)
 
 
+def check_arrays(layer, inputs):
+    """Raise a ValueError that says what to do with graphs and lists that are no arrays yet."""
+    name = type(layer).__name__
+    for x in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
+        if hasattr(x, "is_directed") or hasattr(x, "tocoo") or isinstance(x, tf.SparseTensor):
+            raise ValueError(
+                f"{name} takes edges as rows (source, target) of an array. "
+                "`edges, edge_weights = custom_layers.graphs.to_edges(graph)` makes them of a "
+                f"matrix, numpy or scipy, and of a networkx graph. Received: {type(x)}"
+            )
+        if isinstance(x, (list, tuple)):
+            raise ValueError(
+                f"{name} is called on a list of arrays. `numpy.array(...)` makes one of a list. "
+                f"Received: a {type(x).__name__} of length {len(x)} in the place of an array"
+            )
+
+
 def check_range(indices, size, message):
     """An error with `message` unless all indices are below `size`.
 
@@ -89,6 +106,10 @@ class GraphLayer(Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
+
+    def __call__(self, inputs, *args, **kwargs):
+        check_arrays(self, inputs)  # before Keras takes a list apart
+        return super().__call__(inputs, *args, **kwargs)
 
     def convolve(self, graph):
         """The formula: a flat `Graph` -> y (N, O)."""
@@ -130,9 +151,14 @@ class GraphLayer(Layer):
             )
         if len(edges) != len(nodes) or edges[-1] != 2:
             expected = "(E, 2)" if len(nodes) == 2 else "(B, E, 2)"
+            advice = ""
+            if len(edges) == len(nodes) == 2 and edges[0] == 2:
+                advice = " These look like two rows, sources and targets: hand in `edges.T`."
+            elif len(edges) == len(nodes) and edges[-2:] == (nodes[-2],) * 2:
+                advice = " `custom_layers.graphs.to_edges` makes them of an adjacency matrix."
             raise ValueError(
                 f"The edges of {name} must have the shape {expected}, since the nodes have the "
-                f"shape {nodes}. Received: {edges}"
+                f"shape {nodes}. Received: {edges}.{advice}"
             )
         if len(nodes) == 3 and None not in (nodes[0], edges[0]) and nodes[0] != edges[0]:
             raise ValueError(f"{name}: batch of nodes and of edges. Received: {nodes} and {edges}")
@@ -172,12 +198,13 @@ class GraphLayer(Layer):
         if mask is not None:
             check_mask(mask, nodes.shape[:-1], "(N,)" if nodes.shape.rank == 2 else "(B, N)")
             mask = tf.broadcast_to(tf.cast(mask, tf.bool), tf.shape(nodes)[:-1])
-        values = values[0] if values else None
+        values = self.cast_values(values[0], nodes) if values else None
         size = tf.shape(nodes, edges.dtype)[-2]
         edges, zero_or_nan = check_range(
             edges,
             size,
-            f"{name}: an edge points at a node that is not there (check_edges names it). "
+            f"{name}: an edge points at a node that is not there (check_edges names it). Nodes are "
+            "numbered from 0: subtract 1 from edges that count from 1. "
             "Largest index, number of nodes:",
         )
         padding = tf.reduce_any(edges < 0, -1)
@@ -188,10 +215,10 @@ class GraphLayer(Layer):
             )
             edges += tf.range(tf.shape(nodes, edges.dtype)[0])[:, None, None] * size
             edges, padding = tf.reshape(edges, (-1, 2)), tf.reshape(padding, (-1,))
-            nodes = tf.reshape(nodes, (-1, self.features))
+            nodes = tf.reshape(nodes, (shape[0] * shape[1], self.features))
             mask = None if mask is None else tf.reshape(mask, (-1,))
             if values is not None:
-                values = tf.reshape(values, (-1, *values.shape[2:]))
+                values = tf.reshape(values, (tf.shape(edges)[0], *values.shape[2:]))
         if mask is not None:
             nodes = tf.where(mask[:, None], nodes, tf.zeros((), nodes.dtype))
             present = tf.gather(mask, tf.where(padding[:, None], tf.zeros_like(edges), edges))
@@ -200,6 +227,15 @@ class GraphLayer(Layer):
         if values is not None:
             values = tf.where(per_row(padding, values), tf.zeros((), values.dtype), values)
         return Graph(nodes, edges, values, mask, zero_or_nan, shape)
+
+    def cast_values(self, values, nodes):
+        """The third input as numbers of the type of the nodes: weights may be integers, or bool."""
+        if not (values.dtype.is_floating or values.dtype.is_integer or values.dtype.is_bool):
+            raise ValueError(
+                f"The {self.third_input} of {type(self).__name__} must be numbers. "
+                f"Received: dtype={values.dtype.name}"
+            )
+        return tf.cast(values, nodes.dtype)
 
     def restore(self, y, graph):
         """Output rows y (N, O) in the shape that the nodes had: (N, O) or (B, N, O)."""

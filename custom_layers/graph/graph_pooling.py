@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from custom_layers.base import Layer, check_mask, check_positive
 from custom_layers.core.dense import affine
+from custom_layers.gradients import wide
 from custom_layers.graph.graph_layer import as_index, check_range, node_mask
 from custom_layers.graph.segments import (
     propagate,
@@ -28,6 +29,7 @@ from custom_layers.graph.segments import (
     segment_mean,
     segment_softmax,
     segment_sum,
+    zero_padding,
 )
 
 
@@ -73,7 +75,7 @@ class _GraphPooling(Layer):
         )
         if mask is not None:
             check_mask(mask, nodes.shape[:1], "(N,)")
-            ids = tf.where(mask, ids, tf.constant(-1, ids.dtype))
+            ids = tf.where(tf.cast(mask, tf.bool), ids, tf.constant(-1, ids.dtype))
         y = self.pool(nodes, ids, size)
         return y + tf.cast(zero_or_nan, y.dtype)
 
@@ -154,8 +156,8 @@ class GraphAttentionPooling(_GraphPooling):
         self.kernel = self.add_weight(name="kernel", shape=shape, **self.weight_options("kernel"))
 
     def pool(self, nodes, ids, size):
+        nodes = zero_padding(nodes, ids)  # or what padding holds enters da
         scores = affine(nodes, tf.convert_to_tensor(self.kernel), None)  # (N, 1)
-        p = segment_softmax(scores[:, 0], ids, num_segments=size)
+        p = segment_softmax(wide(scores[:, 0]), ids, num_segments=size)
         rows = tf.range(tf.shape(ids)[0], dtype=ids.dtype)
-        rows = tf.where(ids < 0, tf.constant(-1, ids.dtype), rows)
         return propagate(nodes, tf.stack([rows, ids], 1), p, num_targets=size)

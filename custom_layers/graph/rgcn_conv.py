@@ -56,6 +56,8 @@ class RGCNConv(AffineGraphLayer):
         InvalidArgumentError: an edge or relation is out of range (NaN in XLA).
     """
 
+    third_input = "relations"
+
     # fmt: off
     def __init__(
         self, units: int, num_relations: int, num_bases: int | None = None, activation=None,
@@ -90,10 +92,13 @@ class RGCNConv(AffineGraphLayer):
             self.coefficients = self.add_kernel(R, self.num_bases, name="coefficients")
         self.bias = self.add_bias()
 
+    def cast_values(self, values, nodes):
+        return as_index(values, "The relations of RGCNConv")
+
     def convolve(self, graph):
         x, (s, t) = graph.nodes, tf.unstack(graph.edges, axis=1)
         r, zero_or_nan = check_range(
-            tf.cast(as_index(graph.values, "The relations of RGCNConv"), t.dtype),
+            tf.cast(graph.values, t.dtype),
             self.num_relations,
             f"RGCNConv: a relation is not below num_relations={self.num_relations}. Both:",
         )
@@ -107,5 +112,5 @@ class RGCNConv(AffineGraphLayer):
         size = tf.shape(x)[0] * R
         total = propagate(wide(x), tf.stack([s, slots], 1), None, num_targets=size)
         m = tf.cast(total / per_row(counts(slots, size, total.dtype), total), x.dtype)  # (N R, F)
-        y = affine(tf.reshape(m, (-1, R * F)), tf.reshape(W, (R * F, O)), b)
+        y = affine(tf.reshape(m, (tf.shape(x)[0], R * F)), tf.reshape(W, (R * F, O)), b)
         return y + affine(x, W_0, None) + tf.cast(zero_or_nan, y.dtype)

@@ -30,16 +30,19 @@ from custom_layers.graph.segments import propagate_max
 
 def normalize_rows_forward(x, epsilon=1e-12):
     """x (N, F) -> x / |x|, rows of length 1; a length counts as at least `epsilon`."""
-    square = tf.reduce_sum(tf.square(wide(x)), -1, keepdims=True)
-    inverse = tf.math.rsqrt(tf.maximum(square, epsilon**2))
-    return tf.cast(wide(x) * inverse, x.dtype), (x, inverse, square > epsilon**2)
+    largest = tf.reduce_max(tf.abs(wide(x)), -1, keepdims=True)  # the square of 1e20 is infinite
+    scale = tf.where(largest > 0, largest, tf.ones_like(largest))
+    length = scale * tf.sqrt(tf.reduce_sum(tf.square(wide(x) / scale), -1, keepdims=True))
+    divisor = tf.maximum(length, epsilon)
+    return tf.cast(wide(x) / divisor, x.dtype), (x, divisor, length > epsilon)
 
 
 def normalize_rows_backward(dy, cache, epsilon=1e-12):
-    x, inverse, longer = cache
-    y, wide_dy = wide(x) * inverse, wide(dy)
-    along = tf.where(longer, tf.reduce_sum(y * wide_dy, -1, keepdims=True), 0)
-    return tf.cast((wide_dy - y * along) * inverse, dy.dtype)
+    """(dz - z <z, dz>) / |y|; in a row shorter than `epsilon`, dz / epsilon."""
+    x, divisor, longer = cache
+    z, dz = wide(x) / divisor, wide(dy)
+    along = tf.where(longer, tf.reduce_sum(z * dz, -1, keepdims=True), 0)
+    return tf.cast((dz - z * along) / divisor, dy.dtype)
 
 
 normalize_rows = with_backward(normalize_rows_forward, normalize_rows_backward)

@@ -20,7 +20,8 @@ size (E, F) for them. The sum, the mean and the maximum over no edge are 0. Equa
 gradient evenly.
 
 Sums run in float32 in half precision (in bfloat16, 3000 ones add up to 256), in float64 for
-float64. `unsorted_segment_*` is the one form that XLA compiles.
+float64. `unsorted_segment_*` is the one form that XLA compiles. NaN and infinities show in every
+segment that they are in and in no other; what padding holds shows nowhere.
 """
 
 import tensorflow as tf
@@ -29,18 +30,19 @@ from custom_layers.gradients import wide, with_backward
 
 
 def rows_of(x, ids):
-    """x[ids], with row 0 for padding: for what is masked or dropped afterwards."""
+    """x[ids], with row 0 for padding, for what is masked or dropped afterwards."""
     return tf.gather(x, tf.maximum(ids, 0))
 
 
 def per_row(values, like):
-    """values (E, ...) with as many axes as `like` (E, ..., F), to multiply by."""
+    """values (E, ...) with as many axes as `like` (E, ..., F), to be broadcast to it."""
     for _ in range(like.shape.rank - values.shape.rank):
         values = tf.expand_dims(values, -1)  # LiteRT has it, and no index with an ellipsis
     return values
 
 
 def zero_padding(y, ids):
+    """y (E, ...), 0 where the id is negative."""
     return tf.where(per_row(ids >= 0, y), y, tf.zeros((), y.dtype))
 
 
@@ -50,6 +52,7 @@ def gather_forward(x, ids):
 
 
 def gather_backward(dy, cache):
+    """dx_n = Σ_{i_e = n} dy_e."""
     x, ids = cache
     return segment_sum(dy, ids, num_segments=tf.shape(x)[0]), None
 
@@ -63,6 +66,7 @@ def segment_sum_forward(x, ids, num_segments):
 
 
 def segment_sum_backward(dy, ids, num_segments):
+    """dx_e = dy[i_e]."""
     return gather(dy, ids), None
 
 
@@ -82,6 +86,7 @@ def segment_mean_forward(x, ids, num_segments):
 
 
 def segment_mean_backward(dy, cache, num_segments):
+    """dx_e = dy[i_e] / c[i_e]."""
     ids, count = cache
     return gather(tf.cast(wide(dy) / per_row(count, dy), dy.dtype), ids), None
 
@@ -89,15 +94,30 @@ def segment_mean_backward(dy, cache, num_segments):
 segment_mean = with_backward(segment_mean_forward, segment_mean_backward)
 
 
-def _max(x, ids, num_segments):
-    """The maximum, 0 where a segment is empty: there TensorFlow has the lowest number, XLA -inf."""
-    y = tf.math.unsorted_segment_max(x, ids, num_segments)
-    return tf.where(y <= x.dtype.min, tf.zeros((), y.dtype), y)
+def maximum_of(x, rows, ids, num_segments):
+    """The maxima (num_segments, ...) of rows(x) (E, ...), 0 where a segment is empty.
+
+    TensorFlow's kernel begins with the lowest finite number, which hides -inf, and XLA's passes
+    over NaN. So where x is not finite each segment is looked at again.
+    """
+    y = tf.math.unsorted_segment_max(rows(x), ids, num_segments)
+    empty = tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, num_segments) == 0
+    y = tf.where(per_row(empty, y), tf.zeros((), y.dtype), y)
+
+    def look():
+        zero = tf.zeros((), x.dtype)
+        kind = tf.where(x == x, tf.cast(x >= x.dtype.min, x.dtype), 2 + zero)  # 2 NaN, 0 -inf
+        largest = tf.math.unsorted_segment_max(rows(kind), ids, num_segments)
+        others = rows(tf.where(tf.math.is_finite(x), zero, x))
+        total = tf.math.unsorted_segment_sum(others, ids, num_segments)  # NaN, or that -inf
+        return tf.where((largest == 1) | per_row(empty, y), y, total)
+
+    return tf.cond(tf.reduce_all(tf.math.is_finite(x)), lambda: y, look)
 
 
-def _share_of_max(x, y, dy, ids):
+def share_of_maximum(x, y, dy, ids):
     """dy[ids] / (number of maxima) at the maxima x (E, ...) of y (num_segments, ...), else 0."""
-    largest = (x == rows_of(y, ids)) & per_row(ids >= 0, x)
+    largest = ~(x < rows_of(y, ids))  # all of a segment that has a NaN
     ties = tf.math.unsorted_segment_sum(tf.cast(largest, wide(x).dtype), ids, tf.shape(y)[0])
     share = tf.cast(wide(dy) / tf.maximum(ties, 1), dy.dtype)
     return tf.where(largest, gather(share, ids), tf.zeros((), dy.dtype))
@@ -105,13 +125,14 @@ def _share_of_max(x, y, dy, ids):
 
 def segment_max_forward(x, ids, num_segments):
     """x (E, ...), ids (E,) -> y (num_segments, ...)."""
-    y = _max(x, ids, num_segments)
+    y = maximum_of(x, lambda x: x, ids, num_segments)
     return y, (x, y, ids)
 
 
 def segment_max_backward(dy, cache, num_segments):
+    """dx_e = dy[i_e] / (number of maxima) at a maximum, else 0."""
     x, y, ids = cache
-    return _share_of_max(x, y, dy, ids), None
+    return share_of_maximum(x, y, dy, ids), None
 
 
 segment_max = with_backward(segment_max_forward, segment_max_backward)
@@ -127,8 +148,11 @@ def segment_softmax_forward(x, ids, num_segments):
 
 
 def segment_softmax_backward(dy, cache, num_segments):
+    """dx_e = y_e (dy_e - Σ_{i_f = i_e} y_f dy_f)."""
     y, ids = cache
-    return y * (dy - gather(segment_sum(y * dy, ids, num_segments=num_segments), ids)), None
+    wide_y, wide_dy = wide(y), wide(dy)  # among 50,000 rows y dy is too small for float16
+    mean = gather(segment_sum(wide_y * wide_dy, ids, num_segments=num_segments), ids)
+    return tf.cast(wide_y * (wide_dy - mean), y.dtype), None
 
 
 segment_softmax = with_backward(segment_softmax_forward, segment_softmax_backward)
@@ -148,6 +172,7 @@ def propagate_forward(x, edges, weights, num_targets=None):
 
 
 def propagate_backward(dy, cache, num_targets=None):
+    """dx_n = Σ_{s_e = n} w_e dy[t_e] and dw_e = <x[s_e], dy[t_e]>."""
     x, edges, weights = cache
     dx = propagate(dy, edges[:, ::-1], weights, num_targets=tf.shape(x)[0])
     dweights = None if weights is None else tf.cast(edge_dot(x, dy, edges), weights.dtype)
@@ -165,6 +190,7 @@ def edge_dot_forward(x, z, edges):
 
 
 def edge_dot_backward(dy, cache):
+    """dx_n = Σ_{s_e = n} dy_e z[t_e] and dz_n = Σ_{t_e = n} dy_e x[s_e]."""
     x, z, edges = cache
     dx = propagate(z, edges[:, ::-1], dy, num_targets=tf.shape(x)[0])
     dz = propagate(x, edges, dy, num_targets=tf.shape(z)[0])
@@ -176,14 +202,15 @@ edge_dot = with_backward(edge_dot_forward, edge_dot_backward)
 
 def propagate_max_forward(x, edges):
     """x (N, ...), edges (E, 2) -> y (N, ...), y_n = max_{t_e = n} x[s_e]."""
-    y = _max(rows_of(x, edges[:, 0]), edges[:, 1], tf.shape(x)[0])
+    y = maximum_of(x, lambda x: rows_of(x, edges[:, 0]), edges[:, 1], tf.shape(x)[0])
     return y, (x, y, edges)
 
 
 def propagate_max_backward(dy, cache):
+    """dx_n = Σ_{s_e = n} of what `segment_max` hands to edge e."""
     x, y, edges = cache
     sources, targets = edges[:, 0], edges[:, 1]
-    share = _share_of_max(rows_of(x, sources), y, dy, targets)
+    share = share_of_maximum(rows_of(x, sources), y, dy, targets)
     return segment_sum(share, sources, num_segments=tf.shape(x)[0]), None
 
 

@@ -12,56 +12,15 @@ import tensorflow as tf
 
 import custom_layers as cl
 from custom_layers.checks import assert_near
-from tests.six_nodes import EDGES, NODES, PADDED_EDGES, randomized
+from tests.six_nodes import EDGES, LAYERS, NODES, PADDED_EDGES, randomized, slopes, with_values
 
 RNG = np.random.default_rng(0)
-LAYERS = {
-    "GraphConv": lambda **k: cl.GraphConv(3, "tanh", **k),
-    "GraphConv wide": lambda **k: cl.GraphConv(7, normalize="row", **k),
-    "GATConv": lambda **k: cl.GATConv(3, heads=2, **k),
-    "GATv2Conv": lambda **k: cl.GATv2Conv(3, heads=2, concat=False, add_self_loops=False, **k),
-    "SAGEConv": lambda **k: cl.SAGEConv(3, **k),
-    "SAGEConv max": lambda **k: cl.SAGEConv(3, aggregate="max", **k),
-    "GINConv": lambda **k: cl.GINConv(cl.Dense(3, **k), train_epsilon=True, **k),
-    "EdgeConv": lambda **k: cl.EdgeConv(cl.Dense(3, **k), "sum", **k),
-    "RGCNConv": lambda **k: cl.RGCNConv(3, num_relations=3, **k),
-    "ChebConv": lambda **k: cl.ChebConv(3, K=3, **k),
-    "SGConv": lambda **k: cl.SGConv(3, K=2, **k),
-    "APPNP": lambda **k: cl.APPNP(3, **k),
-}
-WEIGHTED = {"GraphConv", "GraphConv wide", "SAGEConv", "GINConv", "ChebConv", "SGConv", "APPNP"}
 
 
 def pytest_generate_tests(metafunc):
     marked = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "name" in metafunc.fixturenames and "name" not in marked:
         metafunc.parametrize("name", LAYERS)
-
-
-def with_values(name, nodes, edges):
-    """The inputs of the layer, the third one a function of the nodes that an edge joins."""
-    ends = np.take_along_axis(
-        nodes.sum(-1)[..., None], np.maximum(edges, 0).reshape(*edges.shape[:-2], -1, 1), -2
-    ).reshape(edges.shape)
-    if name == "EdgeConv":
-        return [nodes, edges, np.sin(ends)]
-    if name == "RGCNConv":
-        return [nodes, edges, (ends.sum(-1) > 0).astype("int32") + (ends[..., 0] > 1)]
-    if name in WEIGHTED:
-        return [nodes, edges, 1.5 + np.sin(ends.sum(-1))]
-    return [nodes, edges]
-
-
-def slopes(layer, inputs):
-    """The output, and the gradients of a sum of sines."""
-    inputs = [tf.convert_to_tensor(x) for x in inputs]
-    points = [x for x in inputs if x.dtype.is_floating]
-    with tf.GradientTape() as tape:
-        tape.watch(points)
-        y = layer(inputs)
-        loss = tf.reduce_sum(tf.sin(y))
-    points += [w.value for w in layer.trainable_variables]
-    return y, tape.gradient(loss, points)
 
 
 def test_renumbering_the_nodes_renumbers_the_output(name):
