@@ -76,6 +76,11 @@ def check_edges(edges, num_nodes):
         raise ValueError(
             f"Edge {place[0] if len(place) == 1 else place} is {edges[place].tolist()}, but there "
             f"are {num_nodes} nodes, 0 to {num_nodes - 1} ({len(wrong)} such edges)."
+            + (
+                " They count from 1, it seems: subtract 1."
+                if edges[edges >= 0].min() == 1 and edges.max() == num_nodes
+                else ""
+            )
         )
 
 

@@ -30,19 +30,23 @@ from custom_layers.graph.segments import propagate_max
 
 def normalize_rows_forward(x, epsilon=1e-12):
     """x (N, F) -> x / |x|, rows of length 1; a length counts as at least `epsilon`."""
-    largest = tf.reduce_max(tf.abs(wide(x)), -1, keepdims=True)  # the square of 1e20 is infinite
+    largest = tf.reduce_max(tf.abs(wide(x)), -1, keepdims=True)
     scale = tf.where(largest > 0, largest, tf.ones_like(largest))
-    length = scale * tf.sqrt(tf.reduce_sum(tf.square(wide(x) / scale), -1, keepdims=True))
-    divisor = tf.maximum(length, epsilon)
-    return tf.cast(wide(x) / divisor, x.dtype), (x, divisor, length > epsilon)
+    unit = wide(x) / scale  # x itself may be too large, or too small, to be squared
+    square = tf.reduce_sum(tf.square(unit), -1, keepdims=True)
+    inverse = tf.math.rsqrt(tf.where(square == 0, tf.ones_like(square), square))
+    most = tf.minimum(scale, 1) / epsilon
+    short = (square == 0) | (inverse > most)
+    inverse = tf.where(short, most, inverse)
+    return tf.cast(unit * inverse, x.dtype), (x, scale, inverse, short)
 
 
 def normalize_rows_backward(dy, cache, epsilon=1e-12):
     """(dz - z <z, dz>) / |y|; in a row shorter than `epsilon`, dz / epsilon."""
-    x, divisor, longer = cache
-    z, dz = wide(x) / divisor, wide(dy)
-    along = tf.where(longer, tf.reduce_sum(z * dz, -1, keepdims=True), 0)
-    return tf.cast((dz - z * along) / divisor, dy.dtype)
+    x, scale, inverse, short = cache
+    z, dz = wide(x) / scale * inverse, wide(dy)
+    along = tf.where(short, 0, tf.reduce_sum(z * dz, -1, keepdims=True))
+    return tf.cast((dz - z * along) * inverse / scale, dy.dtype)
 
 
 normalize_rows = with_backward(normalize_rows_forward, normalize_rows_backward)

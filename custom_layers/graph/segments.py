@@ -117,10 +117,10 @@ def maximum_of(x, rows, ids, num_segments):
 
 def share_of_maximum(x, y, dy, ids):
     """dy[ids] / (number of maxima) at the maxima x (E, ...) of y (num_segments, ...), else 0."""
-    largest = ~(x < rows_of(y, ids))  # all of a segment that has a NaN
-    ties = tf.math.unsorted_segment_sum(tf.cast(largest, wide(x).dtype), ids, tf.shape(y)[0])
+    zero, smaller = tf.zeros((), wide(x).dtype), x < rows_of(y, ids)  # none beside a NaN
+    ties = tf.math.unsorted_segment_sum(tf.where(smaller, zero, 1 + zero), ids, tf.shape(y)[0])
     share = tf.cast(wide(dy) / tf.maximum(ties, 1), dy.dtype)
-    return tf.where(largest, gather(share, ids), tf.zeros((), dy.dtype))
+    return tf.where(smaller, tf.zeros((), dy.dtype), gather(share, ids))
 
 
 def segment_max_forward(x, ids, num_segments):

@@ -28,6 +28,10 @@ def test_equation_and_backward(arguments, weighted):
     check_equation(layer, weighted, expected)
 
 
+def test_arguments_of_the_paper():
+    assert (APPNP().K, APPNP().alpha, APPNP().normalize) == (10, 0.1, "symmetric")
+
+
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="`K` must be a positive integer"):
         APPNP(0)

@@ -39,6 +39,15 @@ def test_equation_and_backward(aggregate, featured):
     check_backward(layer, once if aggregate == "max" else padded)
 
 
+def test_the_maximum_is_the_default():
+    keras.utils.set_random_seed(3)
+    layers = [EdgeConv(Dense(3), **kind) for kind in ({}, {"aggregate": "max"})]
+    layers[1]([NODES, EDGES])
+    layers[0]([NODES, EDGES])
+    layers[0].set_weights(layers[1].get_weights())
+    assert_near("output", layers[0]([NODES, EDGES]), layers[1]([NODES, EDGES]), 0)
+
+
 def test_the_network_is_saved_with_it(tmp_path):
     inputs = [keras.Input((4,)), keras.Input((2,), dtype="int32"), keras.Input((2,))]
     layer = EdgeConv(network(), "sum")

@@ -76,6 +76,21 @@ def test_dropout_of_attention(make):
     assert np.isfinite(tape.gradient(y, x)).all()
 
 
+def test_padding_does_not_enter_the_gradient_of_attention():
+    """Rows of padding are gathered as node 0, which is alone here, and holds NaN."""
+    layer = randomized(GATv2Conv(3, add_self_loops=False), [NODES, EDGES])
+    edges = np.array([[1, 2], [-1, -1], [3, 2], [-1, 4]])
+    slopes = []
+    for value in (0.0, np.nan):
+        nodes = NODES.astype("float32")
+        nodes[0] = value
+        with tf.GradientTape() as tape:
+            y = layer([nodes, edges])
+        slopes.append(tape.gradient(y, layer.attention.value))
+    assert np.abs(slopes[0]).max() > 0
+    assert_near("da", slopes[1], slopes[0], 1e-6)
+
+
 @pytest.mark.parametrize("make", [GATConv, GATv2Conv])
 def test_wrong_arguments(make):
     with pytest.raises(ValueError, match="`heads` must be a positive integer"):

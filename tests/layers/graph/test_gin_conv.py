@@ -20,6 +20,9 @@ def network():
 @pytest.mark.parametrize("train_epsilon", [False, True])
 def test_equation_and_backward(weighted, train_epsilon):
     layer = GINConv(network(), epsilon=0.3, train_epsilon=train_epsilon, dtype="float64")
+    layer(six_nodes(weighted))
+    if train_epsilon:
+        assert_near("where ε starts", layer.epsilon_weight, 0.3, 1e-6)
     randomized(layer, six_nodes(weighted))
     epsilon = layer.epsilon_weight.numpy() if train_epsilon else 0.3
     assert len(layer.weights) == 4 + train_epsilon

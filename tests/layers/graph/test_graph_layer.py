@@ -1,5 +1,6 @@
 """What every graph layer promises about its inputs: one row a layer, the promises below."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -12,7 +13,16 @@ import tensorflow as tf
 
 import custom_layers as cl
 from custom_layers.checks import assert_near
-from tests.six_nodes import EDGES, LAYERS, NODES, PADDED_EDGES, randomized, slopes, with_values
+from tests.six_nodes import (
+    EDGES,
+    LAYERS,
+    NODES,
+    PADDED_EDGES,
+    WEIGHTED,
+    randomized,
+    slopes,
+    with_values,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -217,6 +227,77 @@ def test_batches_that_do_not_fit():
         cl.GraphConv(3)([np.stack([NODES] * 3), np.stack([EDGES] * 2)])
     with pytest.raises(ValueError, match="third input of GraphConv"):
         cl.GraphConv(3)([NODES[None], EDGES[None], np.ones(8)])
+
+
+def test_a_mask_of_one_graph_is_that_of_all(name):
+    nodes, edges = np.stack([NODES, NODES + 1]), np.stack([EDGES, EDGES[::-1]])
+    inputs = with_values(name, nodes, edges)
+    layer = randomized(LAYERS[name](), inputs)
+    mask = np.array([[1, 1, 0, 1, 1, 0]], bool)
+    expected = layer(inputs, mask=np.repeat(mask, 2, 0))
+    assert_near("output", layer(inputs, mask=mask), expected, 0)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "bool", "float64", "float16"])
+@pytest.mark.parametrize("name", [*sorted(WEIGHTED), "EdgeConv"])
+def test_any_numbers_are_weights(name, dtype):
+    values = np.array([1, 0, 2, 1, 1, 3, 0, 1]).astype(dtype)
+    values = np.stack([values] * 2, 1) if name == "EdgeConv" else values
+    floats = [NODES, EDGES, values.astype("float32")]
+    layer = randomized(LAYERS[name](), floats)
+    assert_near("output", layer([NODES, EDGES, values]), layer(floats), 0)
+
+
+def test_weights_that_are_no_numbers():
+    with pytest.raises(ValueError, match="edge_weights of GraphConv must be numbers.*complex64"):
+        cl.GraphConv(3)([NODES, EDGES, np.ones(8, "complex64")])
+
+
+def test_what_is_no_array_yet():
+    """Each error says what would be right."""
+
+    def attempt(edges, message):
+        with pytest.raises(ValueError, match=message):
+            cl.GraphConv(3)([NODES, edges])
+
+    networkx, sparse = pytest.importorskip("networkx"), pytest.importorskip("scipy.sparse")
+    to_edges = r"custom_layers.graphs.to_edges\(graph\)"
+    attempt(networkx.path_graph(6), to_edges)
+    attempt(sparse.eye(6), to_edges)
+    attempt(tf.sparse.eye(6), to_edges)
+    attempt([(0, 1), (1, 2)], r"`numpy.array\(...\)` makes one of a list. Received: a list")
+    attempt(np.eye(6, dtype=int), "to_edges` makes them of an adjacency matrix")
+    attempt(EDGES.T, r"two rows, sources and targets: hand in `edges.T`")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="subtract 1 from edges that count"):
+        cl.GraphConv(3)([NODES, EDGES + 2])
+
+
+def test_numpy_integers_are_arguments():
+    three = np.int64(3)
+    layers = [
+        cl.GraphConv(three), cl.GATConv(three, heads=three), cl.ChebConv(three, K=three),
+        cl.SGConv(three, K=three), cl.APPNP(three), cl.RGCNConv(three, three, num_bases=three),
+        cl.SAGEConv(three), cl.GraphSumPooling(three), cl.EmbeddingBag(three, three),
+    ]  # fmt: skip
+    for layer in layers:
+        saved = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+        again = keras.saving.deserialize_keras_object(saved)
+        assert again.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("make", [cl.GINConv, cl.EdgeConv])
+def test_the_network_is_called_as_it_is(make):
+    """What a subclass of a layer, of Keras or here, overrides is what is called."""
+
+    class Twice(cl.Dense):
+        def call(self, inputs):
+            return 2 * super().call(inputs)
+
+    plain, twice = make(cl.Dense(3)), make(Twice(3))
+    plain([NODES, EDGES])
+    twice([NODES, EDGES])
+    twice.set_weights(plain.get_weights())
+    assert_near("output", twice([NODES, EDGES]), 2 * plain([NODES, EDGES]), 1e-6)
 
 
 TWO_REPLICAS = """

@@ -252,8 +252,22 @@ def test_maxima_of_any_numbers(mode):
     y = MODES[mode](maximum)(tf.constant(x))
     np.testing.assert_array_equal(y, expected)
     edges = np.stack([np.where(ids < 0, -1, np.arange(len(ids))), ids], 1)
-    y = MODES[mode](lambda x: segments.propagate_max(x, tf.constant(edges)))(x[:, None])
+    y = MODES[mode](lambda x: segments.propagate_max(x, tf.constant(edges)))(
+        tf.constant(x[:, None])
+    )
     np.testing.assert_array_equal(np.asarray(y)[: len(rows), 0], expected)
+
+
+def test_the_gradient_of_a_maximum_that_is_nan_is_nan(mode):
+    def slope(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.sin(segments.segment_max(x, tf.constant([0, 0, 1, 1]), num_segments=2))
+        return tape.gradient(y, x)
+
+    dx = MODES[mode](slope)(tf.constant([np.nan, 1.0, 2.0, 3.0])).numpy()
+    assert np.isnan(dx[0])
+    assert_near("dx", dx[2:], [0, np.cos(3.0)], 1e-6)
 
 
 def max_of(row):
@@ -273,6 +287,10 @@ def test_rows_of_any_length_are_normalized(scale, mode):
     expected = x * scale / np.maximum(np.linalg.norm(x * scale, axis=1, keepdims=True), 1e-12)
     y = MODES[mode](normalize_rows)(tf.constant(x * scale, tf.float32))
     assert_near("rows", y, expected, 1e-6)
+    for bad in (np.nan, np.inf):
+        y = MODES[mode](normalize_rows)(tf.constant([[1.0, bad], [3.0, 4.0]]))
+        assert np.isnan(y[0]).any()
+        assert_near("row", y[1], [0.6, 0.8], 1e-6)
 
 
 @pytest.mark.parametrize("scale", [-0.0, 1e-42, 1e30], ids=str)
