@@ -73,7 +73,9 @@ class ChebConv(AffineGraphLayer):
         A = adjacency(graph, "symmetric", add_self_loops=False)  # D^-½ A D^-½
 
         def L(z):
-            return (2 / self.lambda_max - 1) * z - (2 / self.lambda_max) * A(z)
+            y = -(2 / self.lambda_max) * A(z)
+            # With λ = 2 a node does not see itself: 0 times its NaN would be NaN.
+            return y if self.lambda_max == 2 else y + (2 / self.lambda_max - 1) * z
 
         T = [wide(graph.nodes)]  # T_k x
         if self.K > 1:

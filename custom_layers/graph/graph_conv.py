@@ -58,6 +58,8 @@ def adjacency(graph, normalize, add_self_loops):
 
     def apply(z):
         z = wide(z) if right is None else right * wide(z)
+        if right is not None and (w is not None or not add_self_loops):
+            z = tf.where(right > 0, z, tf.zeros((), z.dtype))  # 0 times NaN would be sent
         y = propagate(z, edges, w)
         y = y + z if add_self_loops else y
         return y if left is None else left * y

@@ -45,7 +45,8 @@ def normalize_rows_backward(dy, cache, epsilon=1e-12):
     """(dz - z <z, dz>) / |y|; in a row shorter than `epsilon`, dz / epsilon."""
     x, scale, inverse, short = cache
     z, dz = wide(x) / scale * inverse, wide(dy)
-    along = tf.where(short, 0, tf.reduce_sum(z * dz, -1, keepdims=True))
+    along = tf.reduce_sum(z * dz, -1, keepdims=True)
+    along = tf.where(short, tf.zeros_like(along), along)
     return tf.cast((dz - z * along) * inverse / scale, dy.dtype)
 
 

@@ -43,18 +43,7 @@ def slow_if(condition):
 
 
 # What is still wrong, until it is mended: (row, mode) or (row, mode, "padding"), and why.
-HIDES = "TensorFlow's maximum of a segment passes over NaN"
-KNOWN = {
-    **{
-        (name, mode): HIDES
-        for name in ("GraphMaxPooling", "SAGEConv max", "EdgeConv")
-        for mode in ("eager", "graph")
-    },
-    **{("EmbeddingBag", mode): "0 times NaN at padding" for mode in MODES},
-    **{("EmbeddingBag", mode, "padding"): "0 times NaN at padding" for mode in MODES},
-    **{("ChebConv", mode): "NaN of a node reaches one that does not see it" for mode in MODES},
-    **{("GraphAttentionPooling", mode, "padding"): "x ds in dW at padding" for mode in MODES},
-}
+KNOWN = {}
 # The weight of a node that is alone in its graph is 1, whatever its score: no output moves.
 NOT_MOVED = {"GraphAttentionPooling"}
 
