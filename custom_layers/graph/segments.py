@@ -120,6 +120,7 @@ def share_of_maximum(x, y, dy, ids):
     zero, smaller = tf.zeros((), wide(x).dtype), x < rows_of(y, ids)  # none beside a NaN
     ties = tf.math.unsorted_segment_sum(tf.where(smaller, zero, 1 + zero), ids, tf.shape(y)[0])
     share = tf.cast(wide(dy) / tf.maximum(ties, 1), dy.dtype)
+    share = tf.ensure_shape(share, y.shape)  # of a dy that comes through tf.cond no rank is known
     return tf.where(smaller, tf.zeros((), dy.dtype), gather(share, ids))
 
 
