@@ -184,3 +184,102 @@ def test_a_broken_backward_is_seen(of):
         wrong = with_backward(forward, backward)
         with pytest.raises(AssertionError, match="against autodiff"):
             check_backward(lambda x, w=wrong: w(x, mask, axes=[1]), x)
+
+
+MODES = ["eager", "graph", "xla"]
+
+
+def value_and_slope(layer, mode, x, mask=None):
+    """y, and dx of Σ y."""
+
+    def run(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x) if mask is None else layer(x, mask=mask)
+        return y, tape.gradient(y, x)
+
+    return (run if mode == "eager" else tf.function(run, jit_compile=mode == "xla"))(x)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", MASKED)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, np.finfo("float32").min])
+def test_what_counts_shows_and_what_is_masked_does_not(name, value, mode):
+    """As numpy has it, of each channel alone; the gradient of what is masked is 0."""
+    x = RNG.standard_normal((4, 5, 2)).astype("float32")
+    mask = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 1, 1], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0]], bool)
+    x[:, 1, 0] = value
+    layer = getattr(custom_layers, name)()
+    y, dx = value_and_slope(layer, mode, tf.constant(x), tf.constant(mask))
+    for row in range(3):
+        with np.errstate(all="ignore"):
+            expected = REDUCE[name](x[row, mask[row]], 0)
+        np.testing.assert_allclose(y[row], expected, rtol=1e-6)
+    assert (dx.numpy()[~mask] == 0).all()
+    assert (dx.numpy()[:3].sum(1) > 0).all()
+    y, dx = value_and_slope(layer, mode, tf.constant(x))
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(y, REDUCE[name](x, 1), rtol=1e-6)
+    assert (dx.numpy().sum(1) > 0).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_masked_maxima_get_no_gradient(mode):
+    """A masked step that equals the maximum takes no share of its gradient."""
+    x, mask = tf.constant([[[3.0], [3.0], [1.0], [3.0]]]), tf.constant([[True, False, True, True]])
+    _, dx = value_and_slope(custom_layers.GlobalMaxPooling1D(), mode, x, mask)
+    assert dx[0, :, 0].numpy().tolist() == [0.5, 0, 0, 0.5]
+
+
+@pytest.mark.parametrize("mode", ["eager"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("count", [257, 50_000])
+def test_counts_in_16_bits(count, masked, dtype, mode):
+    """Neither the sum nor the number of what counts fits into 16 bits, the gradient does."""
+    x = tf.ones((1, count, 1), dtype)
+    mask = tf.ones((1, count), tf.bool) if masked else None
+    for name in ("GlobalMaxPooling1D", "GlobalAveragePooling1D"):
+        y, dx = value_and_slope(getattr(custom_layers, name)(dtype=dtype), mode, x, mask)
+        assert float(y[0, 0]) == 1
+        share = np.full(x.shape, 1 / count).astype(x.dtype.as_numpy_dtype)
+        np.testing.assert_array_equal(dx, share)
+
+
+RAGGED = {
+    1: tf.RaggedTensor.from_row_lengths(RNG.standard_normal((4, 2)).astype("float32"), [1, 3]),
+    2: tf.RaggedTensor.from_row_lengths(RNG.standard_normal((4, 3, 2)).astype("float32"), [3, 1]),
+    3: tf.RaggedTensor.from_row_lengths(
+        RNG.standard_normal((4, 2, 3, 2)).astype("float32"), [2, 2]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [*NAMES, "GlobalSumPooling1D"])
+def test_ragged_inputs(name):
+    """The rows are pooled over what is there, as by Keras's layers."""
+    layer = getattr(custom_layers, name)()
+    x = RAGGED[layer.rank]
+    y = layer(x)
+    if name in NAMES:
+        assert_near("y", y, getattr(keras.layers, name)()(x))
+    for row in range(2):
+        assert_near(f"row {row}", y[row], layer(x[row][tf.newaxis])[0])
+    with pytest.raises(ValueError, match="ragged inputs with their channels last only"):
+        getattr(custom_layers, name)("channels_first")(x)
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_ragged_inputs_in_a_model(name):
+    ids = keras.Input((None,), dtype="int32", ragged=True)
+    embedding = keras.layers.Embedding(5, 2)
+    model = keras.Model(ids, getattr(custom_layers, name)()(embedding(ids)))
+    model.compile("sgd", "mse")
+    x = tf.ragged.constant([[1, 2], [3]])
+    table = embedding.get_weights()[0]
+    y = model.predict(x, verbose=0)
+    for row, i in enumerate(([1, 2], [3])):
+        assert_near(f"row {row}", y[row], REDUCE[name](table[i], 0))
+    assert np.isfinite(model.fit(x, np.ones((2, 2)), verbose=0).history["loss"]).all()
+    assert (embedding.get_weights()[0][4] == table[4]).all()
+    assert (embedding.get_weights()[0][0] == table[0]).all()

@@ -273,3 +273,139 @@ def test_the_flow_of_a_convnet():
     assert [y.shape for y in last] == [(64, 28, 28, 16), (64, 14, 14, 16)]
     for a, b in zip(first, last, strict=True):
         assert_near("output", np.moveaxis(a, 1, -1), b)
+
+
+LAYERS = [f"{kind}Pooling{rank}D" for kind in KINDS for rank in (1, 2, 3)]
+MODES = ["eager", "graph", "xla"]
+
+
+def value_and_slope(layer, mode, x):
+    """y, and dx of Σ y."""
+
+    def run(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+        return y, tape.gradient(y, x)
+
+    return (run if mode == "eager" else tf.function(run, jit_compile=mode == "xla"))(x)
+
+
+@pytest.mark.parametrize("mode", ["eager"])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("many", [False, True])
+def test_extreme_values(rank, many, mode):
+    """The maximum is numpy's, NaN and infinities included, also of windows above 32 cells."""
+    k = {1: 40, 2: 6, 3: 4}[rank] if many else 2
+    lowest = np.finfo("float32").min
+    values = [3e38, -3e38, np.inf, -np.inf, np.nan, 1.0, -0.0, 0.0, 1e-40, lowest]
+    sets = [(a, b) for a in values for b in values]
+    x = np.stack([RNG.choice(pair, k**rank) for pair in sets]).astype("float32")
+    y, dx = value_and_slope(
+        getattr(custom_layers, f"MaxPooling{rank}D")(k),
+        mode,
+        tf.constant(x.reshape(-1, *(k,) * rank, 1)),
+    )
+    np.testing.assert_allclose(np.reshape(y, -1), x.max(1), rtol=0, atol=1e-39)
+    np.testing.assert_array_equal(np.reshape(dx, (len(sets), -1)).sum(1), 1)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_takes_no_part(kind, mode):
+    """Of numbers below 0, a padding of 0 would be the maximum."""
+    x = -1 - RNG.random((1, 5, 5, 2)).astype("float32")
+    layer, twin = (
+        getattr(m, f"{kind}Pooling2D")(3, 2, "same") for m in (custom_layers, keras.layers)
+    )
+    assert_near("y", value_and_slope(layer, mode, tf.constant(x))[0], twin(x))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_second_derivative_at_ties(compiled):
+    """It belongs to the first of equal maxima, where the gradient goes."""
+    x = tf.constant([[[3.0], [3.0], [1.0], [2.0], [2.0], [2.0]]])
+    layer = custom_layers.MaxPooling1D(3)
+
+    @tf.function(jit_compile=compiled)
+    def curvature(x):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                loss = tf.reduce_sum(layer(x) ** 3)
+            slope = tf.reduce_sum(inner.gradient(loss, x) ** 2)
+        return outer.gradient(slope, x)
+
+    # Σ y³ -> 3 y² at the first maximum; its square 9 y⁴ -> 36 y³
+    np.testing.assert_allclose(curvature(x)[0, :, 0], [972, 0, 0, 288, 0, 0])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_an_empty_batch_of_unknown_sizes(name):
+    layer = getattr(custom_layers, name)(2)
+    spec = tf.TensorSpec([None] * (layer.rank + 1) + [3])
+    run = tf.function(lambda x: value_and_slope(layer, "eager", x), input_signature=[spec])
+    y, dx = run(tf.zeros((0, *(4,) * layer.rank, 3)))
+    assert (y.shape[0], dx.shape[0]) == (0, 0)
+
+
+@pytest.mark.parametrize("mode", ["eager"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_50000_ones_in_16_bits(kind, dtype, mode):
+    """Of one window, and back from many windows that hold one maximum."""
+    layer = getattr(custom_layers, f"{kind}Pooling1D")
+    y, dx = value_and_slope(layer(50_000, dtype=dtype), mode, tf.ones((1, 50_000, 1), dtype))
+    assert y.dtype == dx.dtype == dtype
+    assert float(y[0, 0, 0]) == 1
+    assert_near("Σ dx", tf.reduce_sum(tf.cast(dx, "float64")), 1.0, 4e-3)
+    if kind == "Max" and mode != "xla":  # 5,000 windows of 5,000 cells, all with x[4999]
+        x = np.zeros((1, 9_999, 1), "float32")
+        x[0, 4_999] = 1
+        _, dx = value_and_slope(layer(5_000, 1, dtype=dtype), mode, tf.cast(x, dtype))
+        assert_near("dx", float(dx[0, 4_999, 0]), 5_000.0, 4e-3)
+
+
+def test_check_numerics():
+    """No constant of NaN or infinity stands in the graph of ordinary numbers, of any derivative."""
+    tf.debugging.enable_check_numerics()
+    try:
+        x = tf.constant(RNG.standard_normal((1, 5, 6, 1)), tf.float16)
+        for layer in (
+            custom_layers.MaxPooling2D(3, 2, "same", dtype="float16"),
+            custom_layers.AveragePooling2D(3, 2, "same", dtype="float16"),
+            custom_layers.GlobalMaxPooling2D(dtype="float16"),
+            custom_layers.GlobalAveragePooling2D(dtype="float16"),
+        ):
+
+            def curvature(x, layer=layer):
+                with tf.GradientTape() as outer:
+                    outer.watch(x)
+                    with tf.GradientTape() as inner:
+                        inner.watch(x)
+                        y = tf.reduce_sum(layer(x) ** 2)
+                    slope = tf.reduce_sum(inner.gradient(y, x) ** 2)
+                return outer.gradient(slope, x)
+
+            assert_near("graph", tf.function(curvature)(x), curvature(x))
+        mask, x = tf.constant([[True, False], [False, False]]), tf.ones((2, 2, 1))
+        for layer in (custom_layers.GlobalMaxPooling1D(), custom_layers.GlobalSumPooling1D()):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = tf.function(layer)(x, mask=mask)
+            assert tape.gradient(y, x).shape == x.shape
+    finally:
+        tf.debugging.disable_check_numerics()
+
+
+def test_integers_of_numpy():
+    layer = custom_layers.MaxPooling2D(np.int64(2), np.int32(1))
+    assert layer(tf.ones((1, 4, 4, 1))).shape == (1, 3, 3, 1)
+    assert layer.get_config() == custom_layers.MaxPooling2D(2, 1, name=layer.name).get_config()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_pool_mode_is_that_of_keras(name):
+    pair = (getattr(module, name)(2) for module in (custom_layers, keras.layers))
+    assert len({layer.pool_mode for layer in pair}) == 1

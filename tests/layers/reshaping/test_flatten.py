@@ -90,3 +90,22 @@ def test_wrong_arguments():
         Flatten("middle")
     with pytest.raises(ValueError, match="expected min_ndim=1"):
         Flatten()(tf.constant(1.0))
+
+
+@pytest.mark.parametrize("inner", [(), (2,), (2, 3)], ids=str)
+def test_ragged_rows_keep_their_numbers(inner):
+    """Keras's layer moves numbers into other rows."""
+    values = normal((4, *inner)).astype("float32")
+    x = tf.RaggedTensor.from_row_lengths(values, [1, 3])
+    with tf.GradientTape() as tape:
+        tape.watch(x.flat_values)
+        y = Flatten()(x)
+        loss = tf.reduce_sum(y.flat_values**2)
+    for row in range(2):
+        assert y[row].numpy().tolist() == np.ravel(x[row]).tolist()
+    assert (tape.gradient(loss, x.flat_values).numpy() == 2 * values).all()
+    node = keras.Input((None, *inner), ragged=True)
+    assert Flatten()(node).ragged
+    if inner:
+        with pytest.raises(ValueError, match="ragged inputs with their channels last only"):
+            Flatten("channels_first")(x)
