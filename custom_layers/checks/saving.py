@@ -34,7 +34,10 @@ def config(subject):
         )
     inputs, call = subject.arguments("float32")
     if subject.given is None:
-        pair = [_from_seed(subject, subject.make), _from_seed(subject, type(layer), settings)]
+        pair = [
+            _from_seed(subject, subject.make),
+            _from_seed(subject, type(layer), layer.get_config()),
+        ]
         _same_start(*pair)
         for made in pair:
             subject.set_weights(made)

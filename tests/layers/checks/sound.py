@@ -151,5 +151,9 @@ SOUND = {
     "two inputs": (lambda: L.Multiply(), [FLAT, FLAT[::-1].copy()]),
     "softmax": (lambda: L.Softmax(), FLAT),
     "recurrent": (lambda: L.SimpleRNN(2, recurrent_initializer="zeros"), SEQUENCE),
+    "a cell in a loop": (  # Keras's RNN.from_config takes its argument apart
+        lambda: L.RNN(L.GRUCell(2, recurrent_initializer="zeros")),
+        SEQUENCE,
+    ),
     "global maxima": (custom_layers.GlobalMaxPooling1D, np.round(SEQUENCE)),
 }
