@@ -85,7 +85,9 @@ def activations(name, activation, recurrent_activation):
         *((("tanh", "sigmoid"), case) for case in ("own", "dropout", "own and dropout")),
         *((("softmax", tf.sin), case) for case in ("own", "own and dropout")),
     ],
-    ids=str,
+    ids=lambda value: (
+        value if isinstance(value, str) else " ".join(getattr(f, "__name__", f) for f in value)
+    ),
 )
 def test_backward(ours, name, functions, case):
     arguments = {**(OWN[name] if "own" in case else {}), **activations(name, *functions)}
