@@ -9,6 +9,8 @@ Backward, given dy = dL/dy: the same along the reversed edges,
 
     g_0 = dy       g_k = (1 - α) Âᵀ g_{k-1}             dx = g_K + α Σ_{k<K} g_k
 
+It is composed of the backward of `adjacency` (graph_conv.py), K times.
+
 Gasteiger, Bojchevski & Günnemann, Predict then propagate: graph neural networks meet personalized
 PageRank, ICLR 2019.
 """

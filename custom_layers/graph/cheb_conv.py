@@ -9,6 +9,8 @@ I - D^-½ A D^-½. Backward, given dy = dL/dy: each T_k is linear, so
 
     dx = Σ_k T_kᵀ (dy W_kᵀ)            dW_k = (T_k x)ᵀ dy              db = Σ_n dy_n
 
+It is composed of the backwards of `adjacency` (graph_conv.py) and `affine` (dense.py).
+
 Defferrard, Bresson & Vandergheynst, Convolutional neural networks on graphs with fast localized
 spectral filtering, NeurIPS 2016.
 """

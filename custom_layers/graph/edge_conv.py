@@ -8,6 +8,9 @@ Backward, given the gradient [u_e, v_e, a'_e] of what f is applied to:
 
     dx_n = Σ_{t_e = n} (u_e - v_e) + Σ_{s_e = n} v_e          da_e = a'_e
 
+It is composed of the backwards of the network, of `gather`, and of the sum, mean or maximum
+(segments.py).
+
 Wang et al., Dynamic graph CNN for learning on point clouds, ACM Transactions on Graphics 2019; with
 edge features and a sum it is the message passing of Gilmer et al., Neural message passing for
 quantum chemistry, ICML 2017.

@@ -6,6 +6,8 @@ Backward, given the gradient dz (N, F) of what f is applied to:
 
     dx_n = (1 + ε) dz_n + Σ_{s_e = n} w_e dz[t_e]           dε = Σ_n <x_n, dz_n>
 
+It is composed of the backwards of `propagate` (segments.py) and of the network.
+
 The sum (rather than a mean or maximum) tells multisets of neighbors apart, which makes this as
 strong as the Weisfeiler-Lehman test of isomorphism.
 

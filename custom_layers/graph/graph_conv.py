@@ -16,6 +16,9 @@ Backward, given dy = dL/dy:
 weights there is then nothing to keep for an edge, and with them dL/dw_e is <l x[s_e], l dy[t_e]>,
 plus what comes through d. Â x W is (Â x) W or Â (x W), whichever sends fewer numbers.
 
+Its backward is composed of those of `propagate` and `segment_sum` (segments.py) and `affine`
+(dense.py).
+
 Kipf & Welling, Semi-supervised classification with graph convolutional networks, ICLR 2017.
 """
 

@@ -15,6 +15,8 @@ Backward, given dy = dL/dy:
 The means form a table (N R, F): one sum over the edges with t_e R + r_e as the target, and one
 product, whatever R is. Its size is what limits N and R.
 
+Its backward is composed of those of `propagate` (segments.py) and `affine` (dense.py).
+
 Schlichtkrull et al., Modeling relational data with graph convolutional networks, ESWC 2018.
 """
 

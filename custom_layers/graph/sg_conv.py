@@ -6,6 +6,8 @@ with the Â of `GraphConv`. Backward, given dy = dL/dy:
 
     dx = (Âᵀ)^K dy Wᵀ       dW = (Â^K x)ᵀ dy = xᵀ ((Âᵀ)^K dy)       db = Σ_n dy_n
 
+Its backward is composed of those of `adjacency` (graph_conv.py), K times, and `affine` (dense.py).
+
 Wu et al., Simplifying graph convolutional networks, ICML 2019.
 """
 
