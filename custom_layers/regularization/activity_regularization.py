@@ -2,7 +2,8 @@
 
     y = x         R = (l1 Σ |x| + l2 Σ x²) / B         the mean over a batch of B
 
-Backward: dx = dy + dR (l1 sign(x) + 2 l2 x) / B, which is the rule of `regularizers.penalty`.
+Backward: dx = dy + dR (l1 sign(x) + 2 l2 x) / B, whose second term is the backward of `penalty`
+(regularizers.py).
 """
 
 import keras
