@@ -145,7 +145,10 @@ def test_activation_acts_in_the_given_data_format():
         ({"filters": 5, "kernel_size": 2, "groups": 2}, "evenly divisible.*groups=2, filters=5."),
         ({"filters": 5, "kernel_size": 2, "padding": "causal"}, "`padding` argument.*causal"),
         ({"filters": 5, "kernel_size": 2, "data_format": "first"}, "`data_format` argument.*first"),
-        ({"filters": 5, "kernel_size": 2, "lora_rank": 2}, "`lora_rank` of keras.layers.Conv2D"),
+        (
+            {"filters": 5, "kernel_size": 2, "lora_rank": 2},
+            "does not have the argument `lora_rank`",
+        ),
     ],
     ids=str,
 )
