@@ -32,8 +32,8 @@ def pictures(model, data):
     colors = {"cmap": "tab20", "vmin": 0, "vmax": 19, "interpolation": "nearest"}
     for column, (image, true, guess) in enumerate(zip(images, truth, predicted, strict=True)):
         plots.show(axes[0, column], image)
-        axes[1, column].implots.show(true, **colors)
-        axes[2, column].implots.show(guess, **colors)
+        axes[1, column].imshow(true, **colors)
+        axes[2, column].imshow(guess, **colors)
     for row, name in enumerate(("image", "truth", "predicted")):
         axes[row, 0].set_ylabel(name)
     picture.suptitle(f"{data.name}, test")
