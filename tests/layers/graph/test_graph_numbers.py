@@ -35,7 +35,9 @@ def pytest_generate_tests(metafunc):
         # The table of all layers in tests/promises has every mode of sums, sizes and extremes.
         once = {"test_sizes_of_0": ["graph"], "test_sums_of_50000": ["eager"],
                 "test_features_of_any_scale": ["eager"]}  # fmt: skip
-        metafunc.parametrize("mode", once.get(metafunc.function.__name__, MODES))
+        slow = pytest.param("xla", marks=pytest.mark.long)  # compiles each case for a second
+        modes = [slow if mode == "xla" else mode for mode in MODES]
+        metafunc.parametrize("mode", once.get(metafunc.function.__name__, modes))
 
 
 def run(layer, inputs, mode, mask=None, loss=tf.sin):
