@@ -134,7 +134,7 @@ def fit(recipe, data, settings, folder, strategy):
     if settings.strategy != "none":
         if not recipe.divisible:
             raise InputError(
-                f"--strategy {settings['strategy']}: a batch of this recipe is one graph, whose "
+                f"--strategy {settings.strategy}: a batch of this recipe is one graph, whose "
                 "nodes cannot be divided among devices"
             )
         size = settings.batch_size
@@ -147,7 +147,7 @@ def fit(recipe, data, settings, folder, strategy):
     if settings.strategy != "none":
         if type(model).train_step is not keras.Model.train_step:
             raise InputError(
-                f"--strategy {settings['strategy']}: this recipe's model has a training step of "
+                f"--strategy {settings.strategy}: this recipe's model has a training step of "
                 "its own, which is written for one device"
             )
         distributed.patch_keras_fit(model, strategy, train)
@@ -192,7 +192,7 @@ def fit(recipe, data, settings, folder, strategy):
         shutil.rmtree(checkpoint.folder, ignore_errors=True)  # there is nothing to go on with
         raise InputError(
             f"the loss was no longer finite in epoch {len(history['loss'])}: "
-            f"lower --learning-rate, which was {settings['learning_rate']}"
+            f"lower --learning-rate, which was {settings.learning_rate}"
         )
     if settings.strategy != "none":  # what follows needs one device
         values = [variable.numpy() for variable in state_variables(model)]

@@ -334,7 +334,8 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     info = f"custom_layers-{custom_layers.__version__}.dist-info"
     assert {name.partition("/")[0] for name in names} == {"custom_layers", info}
-    sources = {f"custom_layers/{path.name}" for path in (ROOT / "custom_layers").glob("*.py")}
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "custom_layers").rglob("*.py")}
+    sources.add("custom_layers/py.typed")
     assert {name for name in names if name.startswith("custom_layers/")} == sources
     assert f"{info}/licenses/LICENSE" in names
 
