@@ -43,7 +43,11 @@ def slow_if(condition):
 
 
 # What is still wrong, until it is mended: (row, mode) or (row, mode, "padding"), and why.
-KNOWN = {}
+KNOWN = {
+    ("Softmax", "eager"): "oneDNN's softmax returns 0 for other entries of a row that holds NaN",
+    ("Softmax", "graph"): "oneDNN's softmax returns 0 for other entries of a row that holds NaN",
+    ("Conv2D", "graph"): "a graph on a CPU makes one kernel of oneDNN of Conv2D and ReLU: NaN -> 0",
+}
 # The weight of a node that is alone in its graph is 1, whatever its score: no output moves.
 NOT_MOVED = {"GraphAttentionPooling"}
 
