@@ -270,9 +270,10 @@ DIES = {}
 
 
 @pytest.mark.parametrize("name", ROWS)
-@pytest.mark.parametrize(
-    "mode", ["graph", *(pytest.param(m, marks=pytest.mark.long) for m in ("eager", "XLA"))]
-)
+@pytest.mark.parametrize("mode", MODES)
+# Each end of a process costs another start of TensorFlow. With oneDNN's kernels a Dense whose input
+# has no features ends the process in a graph, Keras's too; this is still to be mended.
+@pytest.mark.long
 def test_sizes_of_0(name, mode):
     results = {i: result for (n, i, _), result in empty_cases(mode).items() if n == name}
     wrong = {i: said for i, (said, _) in results.items() if said and (name, i) not in DIES}
