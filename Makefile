@@ -20,6 +20,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 setup: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
+	@echo "Installing TensorFlow and what goes with it into .venv: a few minutes, about 3 GB."
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

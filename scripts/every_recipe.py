@@ -31,8 +31,18 @@ def run(name, folder, arguments):
 def main(arguments=None):
     parser = command_line.Parser(prog="python -m scripts.every_recipe", description=__doc__)
     parser.add_argument("--output", default="runs/every", help="folder of the runs")
-    parser.add_argument("--full", action="store_true", help="train for all epochs")
-    parser.add_argument("--only", nargs="+", choices=RECIPES, metavar="RECIPE", help="just these")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="train for all epochs (default: as many as it takes to beat the baseline)",
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=RECIPES,
+        metavar="RECIPE",
+        help="just these (default: all that need no network)",
+    )
     options, others = parser.parse_known_args(arguments)  # the others are for scripts.train
     names = options.only or [name for name, recipe in RECIPES.items() if recipe.offline]
     worse = 0

@@ -1,6 +1,5 @@
 """Write text with a trained language model: python -m scripts.sample RUN"""
 
-import argparse
 import pathlib
 
 import numpy as np
@@ -35,11 +34,7 @@ def sample(model, characters, *, length, temperature, start="\n", seed=0):
 
 
 def main(arguments=None):
-    parser = command_line.Parser(
-        prog="python -m scripts.sample",
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = command_line.Parser(prog="python -m scripts.sample", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="a folder that scripts.train wrote")
     parser.add_argument(
         "--length", type=command_line.count, default=500, help="characters to write"

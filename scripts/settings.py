@@ -38,7 +38,9 @@ DATA_SET = command_line.name(r"\w+(/[\w.-]+)?")
 class Settings(Hyperparameters):
     """All settings of a run, as its `recipe.json` holds them."""
 
-    data: str | None = setting(None, DATA_SET, "another data set, one that --list names")
+    data: str | None = setting(
+        None, DATA_SET, "another data set, one that --list names (default: that of RECIPE)"
+    )
     seed: int = setting(0, command_line.seed, "of everything random")
     layers: str = setting("custom", choice("custom", "keras"), "whose layers: custom or keras")
     strategy: str = setting(
@@ -67,8 +69,12 @@ def add_options(parser, *names):
         kind = {"type": field.metadata["check"]}
         if field.type is bool:
             kind = {"action": "store_true", "default": None}
-        flag = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(flag, help=field.metadata["about"], **kind)
+        flag, about = f"--{field.name.replace('_', '-')}", field.metadata["about"]
+        if field.name in {own.name for own in dataclasses.fields(Hyperparameters)}:
+            about += " (default: that of RECIPE)"
+        elif "(default: " not in about:  # the parser's own is none: that it is not given
+            about += f" (default: {'no' if field.default is False else field.default})"
+        parser.add_argument(flag, help=about, **kind)
 
 
 def given(options):

@@ -9,12 +9,24 @@ from scripts.training import command_line
 
 def parse(arguments):
     parser = command_line.Parser(prog="python -m scripts.train", description=__doc__)
-    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="see --list")
-    parser.add_argument("--list", action="store_true", help="print the recipes, or one")
+    parser.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help="what to train; --list names them"
+    )
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="print the recipes, or what RECIPE is (default: train it)",
+    )
     settings.add_options(parser)
     parser.add_argument("--output", help="run folder (default: runs/RECIPE/[DATA-]SEED)")
-    parser.add_argument("--overwrite", action="store_true", help="replace that run folder")
-    parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the run in that folder (default: keep it, and say so)",
+    )
+    parser.add_argument(
+        "--resume", metavar="RUN", help="go on with an interrupted run (default: begin a new one)"
+    )
     options = parser.parse_args(arguments)
     if options.recipe is None and not options.list:
         parser.error("name a RECIPE, or see --list")

@@ -1,6 +1,5 @@
 """Translate with a trained run: python -m scripts.translate RUN TEXT ..."""
 
-import argparse
 import pathlib
 
 import numpy as np
@@ -9,11 +8,7 @@ from scripts.training import command_line, run_folder, untrusted
 
 
 def main(arguments=None):
-    parser = command_line.Parser(
-        prog="python -m scripts.translate",
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = command_line.Parser(prog="python -m scripts.translate", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="a folder that scripts.train wrote")
     parser.add_argument("texts", nargs="+", metavar="TEXT", help="in the source language")
     parser.add_argument("--beams", type=command_line.count, default=4, help="1 is greedy")

@@ -16,7 +16,6 @@ bare matrix products, or one pass over the bytes. A step is the forward and the 
 and weights; for GCN and GAT, all that `fit` does for a batch.
 """
 
-import argparse
 import os
 
 import keras
@@ -51,14 +50,19 @@ def case_rows(case, mode, pairs, against, worker):
 def parse(argv):
     parser = Parser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("name", nargs="*", help="layers, or: models [MODEL ...], or: lengths")
-    parser.add_argument("--mode", choices=["graph", "xla", "eager"], default="graph")
-    parser.add_argument("--against", choices=RIVALS, default="keras")
-    parser.add_argument("--sizes", choices=["small", "all"], default="small")
-    parser.add_argument("--pairs", type=count, help="how often both are timed (31; lengths: 3)")
+    parser.add_argument(
+        "--mode", choices=["graph", "xla", "eager"], default="graph", help="how it runs"
+    )
+    parser.add_argument("--against", choices=RIVALS, default="keras", help="beside whom")
+    parser.add_argument(
+        "--sizes", choices=["small", "all"], default="small", help="of the layers' input"
+    )
+    parser.add_argument(
+        "--pairs", type=count, help="how often both are timed (default: 31; lengths: 3)"
+    )
     parser.add_argument("--threads", type=count, help="how many processors to use (default: all)")
     parser.add_argument("--torch-python", help="a Python that has torch (and torch_geometric)")
     parser.add_argument("--csv", action="store_true", help="write to scripts/results/")

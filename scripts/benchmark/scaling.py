@@ -8,7 +8,6 @@ read and write for each edge. Keras has no graph layers: GraphConv is compared w
 product of a sparse matrix, which XLA lacks, and with itself compiled by XLA.
 """
 
-import argparse
 import math
 import pathlib
 
@@ -121,10 +120,10 @@ def draw(rows):
 
 
 def main(argv=None):
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("panel", nargs="*", help=f"of {', '.join(SIZES)} (default: all)")
-    parser.add_argument("--mode", choices=["graph", "xla"], default="graph")
-    parser.add_argument("--pairs", type=count, default=9)
+    parser.add_argument("--mode", choices=["graph", "xla"], default="graph", help="how it runs")
+    parser.add_argument("--pairs", type=count, default=9, help="how often both are timed")
     parser.add_argument("--most", type=count, default=10**9, help="leave out larger sizes")
     parser.add_argument("--output", type=pathlib.Path, default=PICTURE, help="the picture")
     parser.add_argument("--no-csv", action="store_true", help="only the picture")

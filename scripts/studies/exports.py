@@ -129,8 +129,10 @@ def measure(names, kinds):
 
 def main(arguments=None):
     parser = command_line.Parser(prog="python -m scripts.studies.exports", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=TINY, metavar="MODEL", help="just these")
-    parser.add_argument("--csv", help="also write the table to this file")
+    parser.add_argument(
+        "--only", nargs="+", choices=TINY, metavar="MODEL", help="just these (default: all)"
+    )
+    parser.add_argument("--csv", help="also write the table to this file (default: only print it)")
     with command_line.one_line_errors():
         options = parser.parse_args(arguments)
         names, kinds = options.only or list(TINY), list(COLUMNS)

@@ -76,10 +76,12 @@ def accuracies(graphs, labels, classes, train, test, settings):
 def main(arguments=None):
     parser = command_line.Parser(prog="python -m scripts.studies.folds", description=__doc__)
     parser.add_argument("data", help="for example tu/mutag")
-    parser.add_argument("--epochs", type=command_line.count, default=350)
-    parser.add_argument("--units", type=command_line.count, default=32)
-    parser.add_argument("--batch-size", type=command_line.count, default=32)
-    parser.add_argument("--dropout", type=command_line.fraction, default=0.5)
+    parser.add_argument("--epochs", type=command_line.count, default=350, help="of each fold")
+    parser.add_argument("--units", type=command_line.count, default=32, help="of each layer")
+    parser.add_argument("--batch-size", type=command_line.count, default=32, help="graphs a step")
+    parser.add_argument(
+        "--dropout", type=command_line.fraction, default=0.5, help="before the answer"
+    )
     parser.add_argument("--data-dir", help="prepared data (default: ~/tensorflow_datasets)")
     parser.add_argument("--download-dir", help="files as downloaded (default: below --data-dir)")
     parser.add_argument("--output", default="scripts/results", help="folder of the table")

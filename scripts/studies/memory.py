@@ -91,10 +91,12 @@ def in_a_process(*arguments):
 def main(arguments=None):
     parser = command_line.Parser(prog="python -m scripts.studies.memory", description=__doc__)
     parser.add_argument("layers", nargs="*", metavar="LAYER", help=", ".join(LAYERS))
-    parser.add_argument("--mode", choices=["graph", "xla"], default="graph")
-    parser.add_argument("--nodes", type=command_line.count, default=169_000)
-    parser.add_argument("--edges", type=command_line.count, default=1_200_000)
-    parser.add_argument("--output", help="folder of a table, such as scripts/results")
+    parser.add_argument("--mode", choices=["graph", "xla"], default="graph", help="how it runs")
+    parser.add_argument("--nodes", type=command_line.count, default=169_000, help="of the graph")
+    parser.add_argument("--edges", type=command_line.count, default=1_200_000, help="of the graph")
+    parser.add_argument(
+        "--output", help="folder of a table, such as scripts/results (default: no table)"
+    )
     with command_line.one_line_errors():
         options = parser.parse_args(arguments)
         if unknown := set(options.layers) - set(LAYERS):

@@ -63,10 +63,16 @@ def spread(values):
 
 def main(arguments=None):
     parser = command_line.Parser(prog="python -m scripts.studies.seeds", description=__doc__)
-    parser.add_argument("recipes", nargs="+", choices=RECIPES, metavar="RECIPE")
+    parser.add_argument(
+        "recipes", nargs="+", choices=RECIPES, metavar="RECIPE", help="what to train"
+    )
     parser.add_argument("--seeds", type=command_line.count, default=3, help="how many, from 0 on")
-    parser.add_argument("--layers", nargs="+", choices=LAYERS, default=LAYERS, help="(both)")
-    parser.add_argument("--epochs", type=command_line.count, help="(default: the recipe's)")
+    parser.add_argument("--layers", nargs="+", choices=LAYERS, default=LAYERS, help="whose layers")
+    parser.add_argument(
+        "--epochs",
+        type=command_line.count,
+        help="passes over the training data (default: the recipe's)",
+    )
     parser.add_argument("--table", default="scripts/results/seeds.csv", help="the CSV file")
     options, others = parser.parse_known_args(arguments)  # the others are for scripts.train
     with command_line.one_line_errors():

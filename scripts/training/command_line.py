@@ -29,8 +29,25 @@ def one_line_errors():
         sys.exit(141)
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Tells the default of each option, behind its text; where the text tells it, it stays so."""
+
+    def _get_help_string(self, action):
+        text = action.help or ""
+        if not action.option_strings or action.dest == "help" or "(default: " in text:
+            return text
+        default = {None: "none", False: "no"}.get(action.default, action.default)
+        if isinstance(default, (list, tuple)):
+            default = ", ".join(default)
+        shown = str(default) if str(default).isprintable() else repr(default)
+        return f"{text} (default: {shown})".replace("%", "%%")
+
+
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line too."""
+    """An ArgumentParser whose errors are one line too, and whose --help tells each default."""
+
+    def __init__(self, **options):
+        super().__init__(formatter_class=Help, **options)
 
     def error(self, message):
         self.exit(2, f"error: {message} (--help lists the arguments)\n")
@@ -41,10 +58,9 @@ def worker_parser(name, description, folder):
     parser = Parser(
         prog=f"python -m scripts.{name}",
         description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("recipe", metavar="RECIPE")
+    parser.add_argument("recipe", metavar="RECIPE", help="what to train")
     parser.add_argument("--workers", type=count, default=2, help="how many processes")
     parser.add_argument("--restarts", type=seed, default=3, help="how often to start again")
     parser.add_argument("--output", help=f"run folder (default: runs/RECIPE/{folder})")

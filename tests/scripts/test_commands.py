@@ -156,3 +156,25 @@ def test_command(command, run, capsys):
     with help:
         run(command)
     assert capsys.readouterr().out
+
+
+def commands():
+    """The modules of scripts/ that can be run, but for one that is run as a file."""
+    for path in sorted((ROOT / "scripts").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if 'if __name__ == "__main__"' in text and "command_line" in text:
+            yield ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("module", list(commands()))
+def test_help_tells_what_each_option_is_and_its_default(module, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        importlib.import_module(module).main(["--help"])
+    text = capsys.readouterr().out.partition("options:")[2]
+    options = re.split(r"\n  (?=-)", text)[1:]
+    assert len(options) > 1
+    for option in options:
+        flag, _, about = option.strip().partition("  ")
+        words = " ".join(about.split()) or " ".join(option.split("\n")[1:])
+        if not flag.startswith("-h"):
+            assert re.search(r"\w.*\(default: .+\)", words.strip()), option

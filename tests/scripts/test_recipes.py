@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import types
@@ -28,18 +29,27 @@ OWN = ("daily_min_temperatures", "planetoid", "tu", "ogbg_molpcba", "movielens")
 # --- the table
 
 
-@pytest.mark.parametrize("width", [80, 100, 160, 300])
-def test_the_table_fits_and_leaves_nothing_out(width):
-    lines = listing.table(width).splitlines()
-    assert max(map(len, lines)) <= width
-    names = [line.split()[0] for line in lines if not line.startswith(" ")]
-    assert names == ["recipe", *RECIPES]
-    everything = "".join("".join(lines).split())
-    assert everything.isascii()
-    if width == 300:  # nothing is wrapped
+@pytest.mark.parametrize("width", [60, 80, 100, 160, 300])
+def test_the_table_fits_and_breaks_no_name(width):
+    table = listing.table(width)
+    lines, foot = (part.splitlines() for part in table.split("\n\n"))
+    assert max(map(len, lines + foot)) <= width
+    assert table.isascii()
+    first = [line.split()[0] for line in lines if not line.startswith(" ")]
+    assert first == ["recipe", *RECIPES]
+    words, told = set(re.split(r"[\s,]+", table)), " ".join(foot)
+    assert "* is taken unless --data names another one; + needs no network" in told
+    for column, wanted in {
+        "data sets": {f"{recipe.data.name}*{'+' * recipe.offline}" for recipe in RECIPES.values()},
+        "layers on show": {layer for recipe in RECIPES.values() for layer in recipe.shows},
+        "figure of merit": {recipe.figure for recipe in RECIPES.values()},
+    }.items():
+        assert wanted <= words or column in told
+    assert ("data sets" in told) == (width < 76)
+    if width == 300:  # nothing is wrapped or left out
+        assert told.endswith("its settings")
         assert len(lines) == 1 + len(RECIPES)
         for line, recipe in zip(lines[1:], RECIPES.values(), strict=True):
-            assert f"{recipe.data.name}*" in line
             for word in (recipe.task, recipe.rival, recipe.figure, *recipe.shows):
                 assert word in line
             for name in recipe.data.offline | recipe.data.tfds:
@@ -54,9 +64,8 @@ def test_columns_of_the_table():
     assert cells == [
         "mackey-glass-convnet",
         "the next values of a series",
+        "mackey_glass*+, daily_min_temperatures",
         "Conv1D, Dense",
-        "mackey_glass*",
-        "daily_min_temperatures",
         "mae, below seasonal naive or naive",
     ]
 
@@ -69,10 +78,11 @@ def test_the_table_is_as_wide_as_the_terminal(monkeypatch, capsys):
     assert capsys.readouterr().out == listing.describe("gestures", 90) + "\n"
 
 
-def test_a_reader_may_leave():
-    program = f"{sys.executable} -m scripts.train --list | head -n 1"
+@pytest.mark.parametrize("columns", ["10", "80", "200"])
+def test_a_reader_may_leave(columns):
+    program = f"COLUMNS={columns} {sys.executable} -m scripts.train --list | head -n 1"
     done = subprocess.run(program, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("recipe ")
+    assert done.stdout.split()[0] == "recipe"
     assert done.stderr == ""
 
 
