@@ -1,9 +1,10 @@
 """cuDNN: the time loop of LSTM and GRU as the one kernel that a GPU has for it.
 
-Keras calls that kernel wherever the arguments of a layer fit it, and so does this: the packing of
-the weights, the mask as lengths and the reversal of padded sequences are those of Keras's
-TensorFlow backend, and the gradient is the kernel's own. It has no second order, cannot be compiled
-by XLA, and cannot be served without a GPU: where one of these is needed, `use_cudnn=False`.
+Keras calls that kernel wherever the arguments of a layer fit it, and so does `Recurrent` (rnn.py):
+the packing of the weights, the mask as lengths and the reversal of padded sequences are those of
+Keras's TensorFlow backend, and the gradient is the kernel's own. It has no second order, cannot be
+compiled by XLA, and cannot be served without a GPU: where one of these is needed,
+`use_cudnn=False`.
 
 Differences to the written-out loop, as in Keras: a mask must be True, ..., True, False, ..., False
 in each row with at least one True, and outputs at masked steps are 0.
@@ -13,28 +14,10 @@ Chetlur et al., cuDNN: Efficient Primitives for Deep Learning, arXiv:1410.0759, 
 
 import tensorflow as tf
 
-from custom_layers.private_apis import compiled_by_xla, cudnn_gru, cudnn_lstm, cudnn_ok
+from custom_layers.private_apis import cudnn_gru, cudnn_lstm
 
 
-def possible(layer):
-    """Whether cuDNN computes what `layer`, an LSTM or GRU, is asked for, and a GPU is here."""
-    cell = layer.cell
-    one_mask = not cell.dropout or cell.implementation != 1  # of dropout, for all gates
-    return (
-        one_mask
-        and not cell.recurrent_dropout
-        and not compiled_by_xla()
-        and cudnn_ok(
-            cell.activation,
-            cell.recurrent_activation,
-            layer.unroll,
-            cell.use_bias,
-            getattr(cell, "reset_after", None),  # None means LSTM
-        )
-    )
-
-
-def loop(layer, sequences, states, mask, training):
+def cudnn_loop(layer, sequences, states, mask, training):
     """(B, T, I), states (B, H), mask (B, T) or None -> the last output, all of them, states."""
     cell = layer.cell
     x = tf.cast(sequences, cell.compute_dtype)

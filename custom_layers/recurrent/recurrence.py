@@ -4,7 +4,8 @@ A step h_t = step(a_t, h_{t-1}) sees its input as a_t = x_t W + b, which does no
 before: all of a is one product outside of the loop, and so are the gradients of the weights. The
 buffers are time-major (T, B, ...): a step reads and writes contiguous memory.
 
-    over_time               a loop and its backward as one function of x: compiled, in halves
+    over_time               a loop and its backward as one function of x, compiled in training
+    halves, join_halves     a batch as two, whose loops run side by side
     scan                    the loop over time, forward and backward
     where_mask, previous    states under a mask, states of the step before
     DERIVATIVES, vjp        of an activation y = f(z), in terms of y: dz = f'(z) dy
@@ -74,14 +75,14 @@ def compiles(x, training, unroll=False):
 
 
 def faster_in_halves(x, training, unroll=False):
-    """Whether `in_halves` is for x (T, B, I): on a CPU, and where TensorFlow starts the loops."""
+    """Whether loops over x (T, B, I) are to run in `halves` of the batch: compiled, on a CPU."""
     on_cpu = not tf.config.list_physical_devices("GPU")
     here = compiles(x, training, unroll) and on_cpu and not compiled_by_xla()
     return here and x.shape[1] not in (0, 1)
 
 
-def in_halves(function, *tensors):
-    """`function(*tensors)`, a list, of each half of the batch, which TensorFlow runs side by side.
+def halves(*tensors):
+    """The tensors of each half of the batch, whose loops TensorFlow runs side by side.
 
     A compiled loop has one thread for all but its products, which are small. On two cores two loops
     of 32 rows take three quarters of the time of one of 64. Tensors are None, (B, ...) if of two
@@ -96,7 +97,13 @@ def in_halves(function, *tensors):
     def split(x):
         return (None, None) if x is None else tf.split(x, sizes, x.shape.rank - 2)
 
-    results = [function(*half) for half in zip(*map(split, tensors), strict=True)]
+    return list(zip(*map(split, tensors), strict=True))
+
+
+def join_halves(results):
+    """One list of tensors (B, ...) or (T, B, ...) from the lists of the halves, or of the whole."""
+    if len(results) == 1:
+        return results[0]
     return [tf.concat(y, y[0].shape.rank - 2) for y in zip(*results, strict=True)]
 
 
@@ -129,18 +136,18 @@ def scan(step, states, sequences, outputs, reverse=False, in_place=False, unroll
 
     reads = tf.nest.map_structure(reader, list(sequences))
 
-    def step_at(t, states):
-        return step(states, *tf.nest.map_structure(lambda read: read(t), reads))
+    def inputs_at(t):
+        return tf.nest.map_structure(lambda read: read(t), reads)
 
     if unroll:
         ys = [None] * time
         for t in reversed(range(time)) if reverse else range(time):
-            states, ys[t] = step_at(t, states)
+            states, ys[t] = step(states, *inputs_at(t))
         return states, [tf.stack(y) for y in zip(*ys, strict=True)]
 
     def body(i, states, writes):
         t = time - 1 - i if reverse else i
-        states, ys = step_at(t, states)
+        states, ys = step(states, *inputs_at(t))
         return i + 1, states, [write.write(t, y) for write, y in zip(writes, ys, strict=True)]
 
     writes = [tf.TensorArray(y.dtype, time, element_shape=y.shape) for y in outputs]

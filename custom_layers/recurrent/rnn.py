@@ -23,12 +23,15 @@ from custom_layers.private_apis import (
     AutocastScope,
     DotNotTrackScope,
     DropoutRNNCell,
+    compiled_by_xla,
+    cudnn_ok,
     takes_training,
 )
-from custom_layers.recurrent import cudnn
+from custom_layers.recurrent.cudnn import cudnn_loop
 from custom_layers.recurrent.recurrence import (
     faster_in_halves,
-    in_halves,
+    halves,
+    join_halves,
     project,
     scan,
     where_mask,
@@ -154,14 +157,14 @@ class RecurrentCell(Layer, DropoutRNNCell):
         W, b = tf.convert_to_tensor(self.kernel), self.input_bias()
         weights = self.recurrent_weights()
         options = {"training": bool(training), "unroll": unroll, **self.options()}
-
-        def run(x, drop_x, m, drop, *states):
+        batches = [(x, drop_x, m, drop, *states)]
+        if faster_in_halves(x, training, unroll):
+            batches = halves(*batches[0])
+        results = []
+        for x, drop_x, m, drop, *states in batches:
             y = self.loop(x, W, b, drop_x, *weights, *states, m, drop, **options)
-            return y if isinstance(y, tuple) else (y,)
-
-        tensors = x, drop_x, m, drop, *states
-        halved = faster_in_halves(x, training, unroll)
-        y, *other_states = in_halves(run, *tensors) if halved else run(*tensors)
+            results.append(tf.nest.flatten(y))
+        y, *other_states = join_halves(results)
         return y, [y[-1], *other_states]
 
     def get_initial_state(self, batch_size=None):
@@ -443,13 +446,30 @@ class Recurrent(RNN):
                 f"False}}. Received: use_cudnn={use_cudnn}"
             )
         self.use_cudnn = use_cudnn
-        if use_cudnn and cudnn.possible(self):
+        if use_cudnn and self._fits_cudnn():
             self.supports_jit = False  # Keras's word to `fit`, as XLA cannot compile cuDNN
 
+    def _fits_cudnn(self):
+        """Whether cuDNN computes what this layer, an LSTM or GRU, is asked for, on a GPU here."""
+        cell = self.cell
+        one_mask = not cell.dropout or cell.implementation != 1  # of dropout, for all gates
+        return (
+            one_mask
+            and not cell.recurrent_dropout
+            and not compiled_by_xla()
+            and cudnn_ok(
+                cell.activation,
+                cell.recurrent_activation,
+                self.unroll,
+                cell.use_bias,
+                getattr(cell, "reset_after", None),  # None means LSTM
+            )
+        )
+
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        if self.use_cudnn and runs_at_once(self.cell) and cudnn.possible(self):
+        if self.use_cudnn and runs_at_once(self.cell) and self._fits_cudnn():
             with contextlib.suppress(NotImplementedError):  # not on this device
-                return cudnn.loop(self, sequences, initial_state, mask, training)
+                return cudnn_loop(self, sequences, initial_state, mask, training)
         if self.use_cudnn is True:
             raise ValueError(
                 "use_cudnn=True was specified, but cuDNN is not supported for this layer "

@@ -12,7 +12,8 @@ from custom_layers.recurrent.recurrence import (
     activate_vjp,
     compiles,
     faster_in_halves,
-    in_halves,
+    halves,
+    join_halves,
     previous,
     product,
     product_dkernel,
@@ -164,12 +165,15 @@ def test_halves_are_the_whole(batch, states):
     x, h = (tf.constant(RNG.standard_normal(s)) for s in ((4, size, 3), (size, 3)))
     sizes = []
 
-    def function(x, nothing, h):
-        assert nothing is None
-        sizes.append(x.shape[1])
-        return [x * 2 + h, h - x[0]]
+    def function(x, h):
+        results = []
+        for x_half, nothing, h_half in halves(x, None, h):
+            assert nothing is None
+            sizes.append(x_half.shape[1])
+            results.append([x_half * 2 + h_half, h_half - x_half[0]])
+        return join_halves(results)
 
-    run = tf.function(lambda x, h: in_halves(function, x, None, h), autograph=False)
+    run = tf.function(function, autograph=False)
     specs = [tf.TensorSpec((4, batch, 3), "float64"), tf.TensorSpec((states, 3), "float64")]
     y, last = run.get_concrete_function(*specs)(x, h)
     assert sizes == ([None, None] if states is None else [states - states // 2, states // 2])
