@@ -1,4 +1,4 @@
-"""graphs: to prepare graphs for the graph layers; written in `graph/`, made public here."""
+"""graphs: the preparation of graphs for the graph layers; written in `graph/`, public here."""
 
 from custom_layers.graph.preparation import add_reverse_edges as add_reverse_edges
 from custom_layers.graph.preparation import check_edges as check_edges

@@ -1,10 +1,10 @@
-"""autoencoder: an image through a few numbers and back.
+"""autoencoder: squeezes an image into a few numbers and restores it.
 
     encoder   (Conv 3x3, strides 2 -> ReLU) ... -> Flatten -> Dense           (H, W, C) -> (latent,)
     decoder   Dense -> ReLU -> (Conv2DTranspose 3x3, strides 2 -> ReLU) ... -> Conv 3x3 -> sigmoid
 
 Hinton & Salakhutdinov, Reducing the dimensionality of data with neural networks, Science 2006;
-with dropped pixels a denoising autoencoder: Vincent et al., ICML 2008.
+with dropped pixels it is a denoising autoencoder: Vincent et al., ICML 2008.
 """
 
 import math
@@ -16,7 +16,7 @@ from models.penalty import penalty
 
 
 def encoder(input_shape, units, *, filters, dropout, l1, l2, layers):
-    """Images `(B, H, W, C)` to `units` numbers each, without an activation."""
+    """A model from images `(B, H, W, C)` to `units` numbers each, without an activation."""
     inputs = keras.Input(input_shape, name="image")
     x = layers.Dropout(dropout, name="pixels")(inputs)
     for i, channels in enumerate(filters, 1):
@@ -36,7 +36,7 @@ def encoder(input_shape, units, *, filters, dropout, l1, l2, layers):
 
 
 def decoder(output_shape, latent, *, filters, l1, l2, layers):
-    """`latent` numbers to an image `(H, W, C)` of values from 0 to 1."""
+    """A model from `latent` numbers to an image `(H, W, C)` of values in [0, 1]."""
     height, width, channels = output_shape
     step = 2 ** len(filters)
     if height % step or width % step:
@@ -86,7 +86,7 @@ def autoencoder(
     l2=0.0,
     layers=custom_layers,
 ):
-    """An autoencoder of images with values from 0 to 1.
+    """An autoencoder of images with values in [0, 1].
 
     Args:
         input_shape: `(H, W, C)`; H and W are multiples of `2 ** len(filters)`.

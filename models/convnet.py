@@ -26,8 +26,8 @@ def convnet(
     """A classifier of images.
 
     Args:
-        input_shape: `(H, W, C)`; each of H and W at least `2 ** len(filters)`.
-        classes: how many.
+        input_shape: `(H, W, C)`; H and W are at least `2 ** len(filters)`.
+        classes: number of classes.
         filters: channels of each block.
         units: width of the hidden dense layer.
         dropout: fraction of features dropped after each block and before the last layer.

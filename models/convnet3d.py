@@ -25,8 +25,8 @@ def convnet3d(
     """A classifier of videos or volumes.
 
     Args:
-        input_shape: `(T, H, W, C)`; each of T, H and W at least `2 ** len(filters)`.
-        classes: how many.
+        input_shape: `(T, H, W, C)`; T, H and W are at least `2 ** len(filters)`.
+        classes: number of classes.
         filters: channels of each block.
         dropout: fraction of features dropped after each block.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of every kernel.
@@ -41,7 +41,7 @@ def convnet3d(
             channels,
             3,
             padding="same",
-            use_bias=False,  # the normalization has one
+            use_bias=False,  # the normalization adds one
             kernel_initializer="he_normal",
             kernel_regularizer=penalty(l1, l2, layers),
             name=f"conv_{i}",

@@ -4,11 +4,11 @@
     detector   stages -> Dropout -> Conv 3x3 -> Norm -> ReLU -> two heads of Conv 1x1:
 
     classes    (G, G', classes)   probability that an object of the class has its center in a cell
-    boxes      (G, G', 4)         y, x of that center from the cell's, then log height, log width;
-                                  all in cells
+    boxes      (G, G', 4)         y, x of that center relative to the cell's, then log height and
+                                  log width, in units of cells
 
-There are no anchors: what a cell says of a box depends on nothing but the cell. `detections` turns
-the heads into a list of boxes, of which overlapping ones of one class are suppressed.
+There are no anchors: what a cell predicts about a box depends on the cell alone. `detections` turns
+the heads into a list of boxes and suppresses overlapping boxes of the same class.
 
 Zhou, Wang & Krähenbühl, Objects as points, 2019; focal loss: Lin et al., ICCV 2017.
 """
@@ -19,7 +19,7 @@ import tensorflow as tf
 import custom_layers
 from models.penalty import penalty
 
-RARE = -4.0  # logit of a class in a cell at the start, for nearly all cells are empty
+RARE = -4.0  # initial logit of a class in a cell, since nearly all cells are empty
 
 
 def detector(
@@ -35,8 +35,8 @@ def detector(
     """A detector of objects.
 
     Args:
-        input_shape: `(H, W, C)`; a cell has `2 ** len(filters)` pixels a side.
-        classes: how many, background not included.
+        input_shape: `(H, W, C)`; a cell is `2 ** len(filters)` pixels on a side.
+        classes: number of classes, not counting the background.
         filters: channels of each stage.
         dropout: fraction of features dropped before the heads.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of every kernel.
@@ -52,7 +52,7 @@ def detector(
             3,
             strides=strides,
             padding="same",
-            use_bias=False,  # the normalization has one
+            use_bias=False,  # the normalization adds one
             kernel_initializer="he_normal",
             kernel_regularizer=penalty(l1, l2, layers),
             name=f"{name}_conv",
@@ -80,17 +80,17 @@ def detector(
 
 
 def encode(boxes, labels, grid, classes):
-    """What the heads should say of one image.
+    """The targets of the heads for one image.
 
     Args:
-        boxes: `(n, 4)`: top, left, bottom, right, each from 0 to 1.
+        boxes: `(n, 4)`: top, left, bottom, right, each in [0, 1].
         labels: `(n,)`.
-        grid: `(G, G')`, how many cells the image has.
-        classes: how many.
+        grid: `(G, G')`, the numbers of cells along height and width.
+        classes: number of classes.
 
     Returns:
         The heads `classes` and `boxes`, and the number of centers `(G, G')` in each cell (0 or 1:
-        of several objects in one cell, the last one is kept).
+        where several objects share a cell, the last one is kept).
     """
     size = tf.constant(grid, tf.float32)
     center = (boxes[:, :2] + boxes[:, 2:]) / 2 * size  # (n, 2), in cells
@@ -107,7 +107,7 @@ def encode(boxes, labels, grid, classes):
 
 
 def decode(heads):
-    """The box that each cell speaks of: heads `(B, G, G', 4)` -> `(B, G, G', 4)` from 0 to 1."""
+    """The box that each cell predicts: heads `(B, G, G', 4)` -> `(B, G, G', 4)` in [0, 1]."""
     grid = tf.shape(heads)[1:3]
     rows, columns = tf.meshgrid(tf.range(grid[0]), tf.range(grid[1]), indexing="ij")
     cell = tf.cast(tf.stack([rows, columns], -1), heads.dtype)
@@ -122,10 +122,10 @@ class Detections(keras.layers.Layer):
     """The heads as a list of boxes, best first, padded with zeros.
 
     Args:
-        score: the least probability of a detection.
-        overlap: of two boxes of one class that overlap by more (intersection over union), the less
+        score: the lowest probability of a detection.
+        overlap: the largest intersection over union of two boxes of one class; above it, the less
             probable one is suppressed.
-        most: how many detections an image has at most.
+        most: the largest number of detections in an image.
     """
 
     def __init__(self, score=0.05, overlap=0.5, most=20, **kwargs):
@@ -144,7 +144,7 @@ class Detections(keras.layers.Layer):
             score_threshold=self.score,
         )
         return {
-            "boxes": found.nmsed_boxes,  # (B, most, 4), from 0 to 1
+            "boxes": found.nmsed_boxes,  # (B, most, 4), in [0, 1]
             "labels": tf.cast(found.nmsed_classes, tf.int32),  # (B, most)
             "scores": found.nmsed_scores,  # (B, most)
             "count": found.valid_detections,  # (B,)
@@ -165,7 +165,7 @@ class Detections(keras.layers.Layer):
 
 
 def detections(model, **arguments):
-    """A detector with its heads turned into boxes, to predict with and to export.
+    """A detector with its heads turned into boxes, for prediction and export.
 
     Args:
         model: what `detector` returned.

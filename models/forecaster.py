@@ -1,4 +1,4 @@
-"""forecaster: the next values of a series, from the last ones.
+"""forecaster: predicts the next values of a series from the last ones.
 
     values -> standardized -> GRU, LSTM or causal convolutions -> Dropout -> Dense -> values
 
@@ -24,11 +24,11 @@ def forecaster(
     l2=0.0,
     layers=custom_layers,
 ):
-    """A model of a series.
+    """A model that forecasts a series.
 
     Args:
-        history: how many values it is given.
-        horizon: how many it foretells.
+        history: number of values that it is given.
+        horizon: number of values that it predicts.
         kind: "GRU", "LSTM" or "Conv1D".
         units: size of the state, or number of filters.
         mean, variance: of the series; the model itself sees standardized values.
@@ -62,7 +62,7 @@ def forecaster(
                 name=f"conv_{dilation}",
             )(x)
             dilation *= 2
-        return x[:, -1]  # the only place that sees everything
+        return x[:, -1]  # the only step that sees the whole history
 
     inputs = keras.Input((history,), name="values")
     scale = {"axis": None, "mean": mean, "variance": variance}

@@ -1,9 +1,9 @@
-"""gan: two networks that play against each other, so that one learns to invent images.
+"""gan: two networks that play against each other, so that one learns to generate images.
 
     generator       Dense -> Norm -> ReLU -> (Conv2DTranspose 4x4, strides 2 -> Norm -> ReLU) ...
                     -> Conv 3x3 -> sigmoid                                   (latent,) -> (H, W, C)
     discriminator   (Conv 4x4, strides 2 -> LeakyReLU -> Dropout) ... -> Flatten -> Dense
-                    logit of the image being real                            (H, W, C) -> (1,)
+                    logit that the image is real                             (H, W, C) -> (1,)
 
     discriminator's loss   log(1 + exp(-d(x))) + log(1 + exp(d(g(z))))      z ~ N(0, 1)
     generator's loss       log(1 + exp(-d(g(z))))
@@ -22,7 +22,7 @@ from models.penalty import penalty
 
 
 def generator(output_shape, latent, *, filters, l1, l2, layers):
-    """`latent` numbers to an image `(H, W, C)` of values from 0 to 1."""
+    """A model from `latent` numbers to an image `(H, W, C)` of values in [0, 1]."""
     height, width, channels = output_shape
     step = 2 ** len(filters)
     if height % step or width % step:
@@ -64,7 +64,7 @@ def generator(output_shape, latent, *, filters, l1, l2, layers):
 
 
 def discriminator(input_shape, *, filters, dropout, l1, l2, layers):
-    """Images `(B, H, W, C)` to logits `(B, 1)`: positive where an image seems real."""
+    """A model from images `(B, H, W, C)` to logits `(B, 1)`, positive where one looks real."""
     inputs = x = keras.Input(input_shape, name="image")
     for i, channels in enumerate(filters, 1):
         x = layers.Conv2D(
@@ -86,8 +86,8 @@ def discriminator(input_shape, *, filters, dropout, l1, l2, layers):
 class GAN(keras.Model):
     """A generator and a discriminator, trained together on images; labels are ignored.
 
-    Called with latent numbers, it is the generator. `fit` takes a step of both at once, with one
-    optimizer: of Adam, it is as if each had its own.
+    Called on latent numbers, it is the generator. `fit` updates both at once with one optimizer;
+    with Adam, that is the same as one optimizer for each.
     """
 
     def __init__(self, generator, discriminator, **kwargs):
@@ -110,7 +110,7 @@ class GAN(keras.Model):
     def play(self, images, training):
         """The losses of the generator and of the discriminator."""
         shape = (tf.shape(images)[0], self.generator.input_shape[-1])
-        seed = self.random if training else 0  # tests draw the same each time
+        seed = self.random if training else 0  # tests draw the same numbers each time
         fake = self.generator(keras.random.normal(shape, seed=seed), training=training)
         on_real = self.discriminator(images, training=training)
         on_fake = self.discriminator(fake, training=training)
@@ -145,7 +145,7 @@ class GAN(keras.Model):
         return {mean.name: mean.result() for mean in self.means}
 
     def export(self, *arguments, **options):
-        """Export the generator, which is all that is needed to invent."""
+        """Export the generator, all that generating images needs."""
         return self.generator.export(*arguments, **options)
 
     def get_config(self):
@@ -172,11 +172,11 @@ def gan(
     l2=0.0,
     layers=custom_layers,
 ):
-    """A GAN of images with values from 0 to 1.
+    """A GAN of images with values in [0, 1].
 
     Args:
         input_shape: `(H, W, C)`; H and W are multiples of `2 ** len(filters)`.
-        latent: how many numbers an image is made from.
+        latent: number of numbers that an image is made from.
         filters: channels of each stage of the discriminator; the generator has them in reverse.
         dropout: fraction of features dropped in the discriminator.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of every kernel.

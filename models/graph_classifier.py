@@ -1,8 +1,8 @@
-"""graph_classifier: classes for whole graphs, by graph isomorphism convolutions (GIN).
+"""graph_classifier: classifies whole graphs by graph isomorphism convolutions (GIN).
 
     block     GINConv(Dense) -> BatchNorm -> ReLU -> Dense -> BatchNorm -> ReLU
-    head      sums over each graph of the nodes after every block, and before the first one
-              -> beside each other (-> Dense -> ReLU) -> Dropout -> Dense -> softmax
+    head      sums over the nodes of each graph, before the first block and after every block
+              -> concatenated (-> Dense -> ReLU) -> Dropout -> Dense -> softmax
 
 Xu, Hu, Leskovec & Jegelka, How powerful are graph neural networks?, ICLR 2019.
 """
@@ -32,20 +32,20 @@ def graph_classifier(
     """A classifier of the graphs of a packed batch (`custom_layers.graphs.pack`).
 
     Args:
-        features: F, of a node.
-        classes: how many.
-        conv: `GINConv`, or a layer that is made with `units` as its first argument, such as
-            `GraphConv`; the rest of the block is the same.
+        features: F, the features of a node.
+        classes: number of classes.
+        conv: `GINConv`, or a layer whose first argument is `units`, such as `GraphConv`; the rest
+            of the block is the same.
         units: width of each block.
-        categorical: for nodes that are ids (N, C) of a table of `features` rows, C; they begin as
-            the sum of C embeddings. None: nodes (N, F) are numbers.
-        tasks: whether classes are T questions, each answered for itself with yes or no.
-        hidden: width of one more layer between pooling and the last one; the paper has none.
+        categorical: C, where nodes are ids (N, C) into a table of `features` rows; a node then
+            starts as the sum of its C embeddings. None: nodes (N, F) are numbers.
+        tasks: whether the classes are T independent yes-no questions.
+        hidden: width of an extra layer between pooling and the last one; the paper has none.
         dropout: fraction dropped before the last layer.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of every kernel.
-        pooling: the layer that makes one row of a graph's nodes.
-        layers: where layers that Keras has come from; `keras.layers` gives the reference, in which
-            only the layers of graphs are ours.
+        pooling: the layer that reduces the nodes of a graph to one row.
+        layers: where the layers that Keras has come from; `keras.layers` gives the reference, in
+            which only the graph layers are ours.
 
     Returns:
         A `keras.Model` from `{"nodes": (N, F), "edges": (E, 2), "graph_ids": (N,), "num_nodes":

@@ -1,9 +1,9 @@
-"""language_model: the probabilities of the next symbol, given those before.
+"""language_model: the probabilities of the next symbol, given the ones before it.
 
     ids -> Embedding -> (LSTM or GRU -> Dropout) for each layer -> Dense -> softmax
 
-It is trained on windows of text. `writer` makes of it the model that writes: its states outlast a
-call, so it is fed one symbol at a time.
+It is trained on windows of text. `writer` turns it into a model that writes: its states
+persist between calls, so it is fed one symbol at a time.
 """
 
 import keras
@@ -26,7 +26,7 @@ def language_model(
     """A model of sequences of symbols.
 
     Args:
-        vocabulary: how many symbols there are.
+        vocabulary: number of symbols.
         cell: "LSTM" or "GRU".
         embedding: size of a symbol's vector.
         units: size of the state of each recurrent layer.
@@ -58,7 +58,7 @@ def language_model(
 
 
 def writer(model):
-    """A copy of a language model for one text, whose states outlast a call until they are reset."""
+    """A copy of a language model for one text, whose states persist between calls until reset."""
 
     def stateful(layer):
         config = layer.get_config()

@@ -23,13 +23,13 @@ def mlp(
     """A classifier of arrays of any rank.
 
     Args:
-        input_shape: of one example.
-        classes: how many.
+        input_shape: shape of one example.
+        classes: number of classes.
         units: width of each hidden layer.
         dropout: fraction of features dropped after each hidden layer.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of every kernel.
-        moments: mean and variance of each feature, by which features of several units are brought
-            to one scale; None leaves them as they are.
+        moments: mean and variance of each feature, which bring features in different units to the
+            same scale; None leaves them as they are.
         layers: where the layers come from; `keras.layers` gives the reference.
 
     Returns:

@@ -1,4 +1,4 @@
-"""node_classifier: classes for the nodes of a graph whose features are sparse.
+"""node_classifier: classifies the nodes of a graph whose features are sparse.
 
     GraphConv    Dropout -> Â (x W) -> ReLU -> Dropout -> GraphConv                 2 layers
     GATConv      Dropout -> x W -> attention, 8 heads -> ELU -> Dropout -> GATConv
@@ -6,9 +6,9 @@
     SGConv       Dropout -> Â Â (x W)                                                1 layer
     APPNP        Dropout -> x W -> ReLU -> Dropout -> Dense -> APPNP
 
-then a softmax. Features enter as the columns that are not 0 and what stands there, so that x W is
-an `EmbeddingBag`, and dropout of x one of those entries: nothing of the size nodes x features is
-made. Each is the model of the paper that its layer's file names, with that paper's penalty.
+then a softmax. Features enter as the nonzero columns and their values, so that x W is an
+`EmbeddingBag` and dropout of x drops those entries: nothing of size nodes x features is made. Each
+is the model of the paper that its layer's file names, with that paper's penalty.
 """
 
 import keras
@@ -33,17 +33,17 @@ def node_classifier(
     """A classifier of nodes.
 
     Args:
-        features: F, how many columns there are.
-        classes: how many.
-        conv: one of the layers above, which gives the model its kind.
+        features: F, the number of columns.
+        classes: number of classes.
+        conv: one of the layers above, which decides the kind of model.
         units: width between the layers; of each head with GATConv; none with SGConv.
-        dropout: fraction of what is dropped, where the table above says so.
-        l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W². As in the papers it is for the first
-            kernel only with GraphConv and APPNP, and for all kernels with the others.
-        layers: where layers that Keras has come from; `keras.layers` gives the reference, in which
-            only the layers of graphs are ours.
-        options: of the kind: `heads` and `last_heads` of GATConv, `K` of SGConv, `K` and `alpha`
-            of APPNP.
+        dropout: fraction dropped at each Dropout in the table above.
+        l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W². As in the papers it covers only
+            the first kernel with GraphConv and APPNP, and all kernels with the others.
+        layers: where the layers that Keras has come from; `keras.layers` gives the reference, in
+            which only the graph layers are ours.
+        options: of that kind of model: `heads` and `last_heads` of GATConv, `K` of SGConv, `K` and
+            `alpha` of APPNP.
 
     Returns:
         A `keras.Model` from `[ids (N, L), weights (N, L), edges (E, 2)]`, ids with -1 as padding,

@@ -1,12 +1,12 @@
-"""recommender: what a user will like, by graph convolutions without kernels (LightGCN).
+"""recommender: predicts what a user will like, by graph convolutions without kernels (LightGCN).
 
     x_0 = embeddings of users and items        x_k = D^-½ A D^-½ x_{k-1}        e = mean of all x_k
 
     score of an item for a user = <e_user, e_item>
 
-A joins users with the items that they liked. Trained on pairs (liked, another one) of a user: the
-softmax cross-entropy of two scores, the liked one first, is -log sigmoid(difference), the loss of
-Bayesian personalized ranking (BPR); with more others it is its sampled softmax.
+A joins users to the items that they liked. It is trained on pairs of items of a user, a liked one
+and another one: the softmax cross-entropy of the two scores is -log sigmoid(difference), the loss
+of Bayesian personalized ranking (BPR); with more than one other item it is a sampled softmax.
 
 He, Deng, Wang, Li, Zhang & Wang, LightGCN, SIGIR 2020; Rendle et al., BPR, UAI 2009.
 """
@@ -24,18 +24,18 @@ def recommender(
     """A model of scores.
 
     Args:
-        num_nodes: N, users and items.
+        num_nodes: N, the number of users and items.
         units: size of an embedding.
-        steps: how many convolutions.
-        dropout: fraction of the embeddings' entries that is dropped.
+        steps: number of convolutions.
+        dropout: fraction of the embeddings' entries dropped.
         l1, l2: factors of the penalty l1 Σ|x| + l2 Σ x² of the embeddings.
-        layers: where layers that Keras has come from; `keras.layers` gives the reference, in which
-            only the convolutions are ours.
+        layers: where the layers that Keras has come from; `keras.layers` gives the reference, in
+            which only the convolutions are ours.
 
     Returns:
-        A `keras.Model` from `[users (B,), items (B, K), nodes (N,), edges (E, 2)]`, where `nodes`
-        counts 0 to N - 1 and users and items are among these numbers, to scores `(B, K)`. Edges
-        go both ways; others than in training may be given, such as newer ones.
+        A `keras.Model` from `[users (B,), items (B, K), nodes (N,), edges (E, 2)]` to scores
+        `(B, K)`. `nodes` are the numbers 0 to N - 1, among them those of users and items. Edges go
+        both ways; they may differ from those of training, and include newer ones, say.
     """
     users = keras.Input(batch_shape=(None,), dtype="int32", name="users")
     items = keras.Input(batch_shape=(None, None), dtype="int32", name="items")

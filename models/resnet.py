@@ -3,8 +3,8 @@
     residual   x + f(x),  f = Norm -> ReLU -> Conv 3x3 -> Norm -> ReLU -> Dropout -> Conv 3x3
     resnet     Conv 3x3 -> stages of residuals -> Norm -> ReLU -> mean over pixels -> softmax
 
-Each stage but the first halves the image. Where f changes the shape, a 1x1 convolution takes the
-place of x.
+Each stage but the first halves the image. Where f changes the shape, x goes
+through a 1x1 convolution.
 
 He, Zhang, Ren & Sun, Identity mappings in deep residual networks, ECCV 2016.
 """
@@ -29,8 +29,8 @@ def resnet(
     """A classifier of images.
 
     Args:
-        input_shape: `(H, W, C)`; each of H and W at least `2 ** (len(filters) - 1)`.
-        classes: how many.
+        input_shape: `(H, W, C)`; H and W are at least `2 ** (len(filters) - 1)`.
+        classes: number of classes.
         filters: channels of each stage.
         blocks: residual blocks of each stage.
         dropout: fraction of features dropped inside each block and before the last layer.

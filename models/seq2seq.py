@@ -3,9 +3,9 @@
     encoder    source ids -> Embedding -> LSTM                          its last states h, c
     decoder    target ids -> Embedding -> LSTM from h, c -> Dropout -> Dense -> softmax
 
-Trained, the decoder is given the right translation up to each place and foretells the next symbol.
-Used, it is given what it wrote itself: `encoder` and `decoder` cut the trained model into the part
-that reads and one step of the part that writes; `translate` runs them.
+In training, the decoder is given the correct translation up to each place and predicts the next
+symbol. In use, it is given what it wrote itself: `encoder` and `decoder` split the trained model
+into the part that reads and one step of the part that writes, and `translate` runs them.
 
 Id 0 is padding, which is masked in both languages and by the loss.
 Sutskever, Vinyals and Le, "Sequence to Sequence Learning with Neural Networks", 2014.
@@ -32,16 +32,16 @@ def seq2seq(
     """A model that translates.
 
     Args:
-        source_vocabulary, target_vocabulary: how many ids there are, padding included.
+        source_vocabulary, target_vocabulary: number of ids, padding included.
         embedding: size of a symbol's vector.
         units: size of the states.
-        dropout: fraction dropped of the source's vectors and of the decoder's output.
+        dropout: fraction dropped from the source's vectors and from the decoder's output.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of every kernel.
         layers: where the layers come from; `keras.layers` gives the reference.
 
     Returns:
         A `keras.Model` from `[source (B, S), target (B, T)]`, ids, to probabilities
-        `(B, T, target_vocabulary)` of the symbol after each of the target.
+        `(B, T, target_vocabulary)` of the symbol that follows each one of the target.
     """
 
     def lstm(name, **arguments):
@@ -90,18 +90,18 @@ def decoder(model):
 
 
 def translate(reader, writer, source, *, start, end, length, beams=1):
-    """The likeliest translation found of each source, by beam search.
+    """The most likely translation of each source that beam search finds.
 
     Args:
         reader, writer: from `encoder` and `decoder`.
         source: ids `(B, S)`.
         start, end: the ids that a translation begins and ends with.
-        length: at most so many ids are written.
-        beams: how many unfinished translations are followed at a time; 1 takes the likeliest id
-            at each place, which is called greedy.
+        length: the largest number of ids written.
+        beams: number of unfinished translations kept at a time; 1 takes the most likely id at
+            each place, which is greedy search.
 
     Returns:
-        Ids `(B, <= length)` with neither `start` nor `end`, padded by 0.
+        Ids `(B, <= length)` without `start` and `end`, padded with 0.
     """
     count = len(source)
     states = [np.repeat(state, beams, axis=0) for state in reader.predict_on_batch(source)]
@@ -116,7 +116,7 @@ def translate(reader, writer, source, *, start, end, length, beams=1):
         gains = np.log(np.maximum(probabilities, 1e-30)).reshape(count, beams, -1)
         gains[:, :, [0, start]] = -np.inf
         gains[done] = -np.inf
-        gains[done, 0] = 0  # what is finished stays, at its score
+        gains[done, 0] = 0  # a finished one stays, with its score
         totals = (scores[:, :, None] + gains).reshape(count, -1)
         best = np.argsort(-totals, axis=1, kind="stable")[:, :beams]
         scores = totals[rows, best]

@@ -28,10 +28,10 @@ def sequence_classifier(
 
     Args:
         input_shape: `(T, C)`, or `(T,)` for the waveform of a sound.
-        classes: how many.
-        rate: samples of a waveform in a second.
-        filters: of each block.
-        width: of the filters.
+        classes: number of classes.
+        rate: samples per second of a waveform.
+        filters: channels of each block.
+        width: steps that a filter spans.
         units: size of the state.
         dropout: fraction dropped after each block and before the last layer.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of every kernel.

@@ -1,10 +1,10 @@
-"""text_convnet: convolutions over words, and the strongest answer of each filter.
+"""text_convnet: convolutions over words, and the strongest response of each filter.
 
     words      text -> ids -> Embedding                                     (B, T, E)
     filters    for each width: Conv1D -> ReLU -> maximum over time          (B, filters)
     head       all widths side by side -> Dropout -> Dense -> softmax
 
-Padding has an embedding like any word, so a text of no words at all has an answer too.
+Padding has an embedding like any word, so even a text without words gets an answer.
 
 Kim, "Convolutional Neural Networks for Sentence Classification", 2014.
 """
@@ -32,11 +32,11 @@ def text_convnet(
     Args:
         vectorizer: an adapted `keras.layers.TextVectorization` with an `output_sequence_length` of
             at least the largest width; it becomes part of the model.
-        classes: how many.
+        classes: number of classes.
         embedding: size of a word's vector.
-        widths: numbers of words that filters look at.
-        filters: how many of each width.
-        dropout: fraction dropped of the words' vectors and of the filters' answers.
+        widths: numbers of words that the filters span.
+        filters: number of filters of each width.
+        dropout: fraction dropped from the words' vectors and from the filters' responses.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of every kernel.
         layers: where the layers come from; `keras.layers` gives the reference.
 

@@ -29,11 +29,11 @@ def text_rnn(
 
     Args:
         vectorizer: an adapted `keras.layers.TextVectorization`; it becomes part of the model.
-        classes: how many.
+        classes: number of classes.
         cell: "LSTM", "GRU" or "SimpleRNN".
         embedding: size of a word's vector.
         units: size of the state in each direction.
-        dropout: fraction dropped of the words' vectors and of the last states.
+        dropout: fraction dropped from the words' vectors and from the last states.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of every kernel.
         layers: where the layers come from; `keras.layers` gives the reference.
 

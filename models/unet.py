@@ -5,7 +5,7 @@
     up      Conv2DTranspose 2x2, strides 2 -> beside what was kept -> level     (H, W) -> (2H, 2W)
     unet    down ... down -> level -> Dropout -> up ... up -> Conv 1x1 -> softmax
 
-The way down sees what is there, what was kept tells where.
+The way down finds what is there; what was kept shows where.
 
 Ronneberger, Fischer & Brox, U-Net: convolutional networks for biomedical image segmentation,
 MICCAI 2015.
@@ -31,7 +31,7 @@ def unet(
 
     Args:
         input_shape: `(H, W, C)`; H and W are multiples of `2 ** (len(filters) - 1)`.
-        classes: how many, background included.
+        classes: number of classes, background included.
         filters: channels of each level, from the whole image down.
         dropout: fraction of features dropped at the lowest level.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of every kernel.
@@ -53,7 +53,7 @@ def unet(
                 channels,
                 3,
                 padding="same",
-                use_bias=False,  # the normalization has one
+                use_bias=False,  # the normalization adds one
                 kernel_initializer="he_normal",
                 kernel_regularizer=penalty(l1, l2, layers),
                 name=f"{name}_conv_{i}",

@@ -1,8 +1,8 @@
-"""vae: a variational autoencoder, which can also invent images.
+"""vae: a variational autoencoder, which can also generate images.
 
     encoder   image -> mean m and log variance v of a normal distribution for each latent number
     sample    z = m + exp(v / 2) e,   e ~ N(0, 1)                      (in training; else z = m)
-    decoder   z -> image;   an invented image is that of a z ~ N(0, 1)
+    decoder   z -> image;   a generated image is that of a z ~ N(0, 1)
 
     loss      reconstruction + KL,   KL(N(m, exp v) | N(0, 1)) = ½ Σ (m² + exp v - v - 1)
 
@@ -20,7 +20,7 @@ from models.autoencoder import decoder, encoder
 
 @keras.saving.register_keras_serializable(package="models")
 class Sample(keras.layers.Layer):
-    """Draw z from the distribution that the encoder states, and add the divergence to the loss.
+    """Draw z from the distribution that the encoder predicts, and add the divergence to the loss.
 
     Input `(B, 2 latent)`, means before log variances; output `(B, latent)`.
 
@@ -61,7 +61,7 @@ def vae(
     l2=0.0,
     layers=custom_layers,
 ):
-    """A variational autoencoder of images with values from 0 to 1.
+    """A variational autoencoder of images with values in [0, 1].
 
     Compile it with a loss that is a mean over pixels, such as `binary_crossentropy`: the divergence
     is divided by their number too.
@@ -70,8 +70,8 @@ def vae(
         input_shape: `(H, W, C)`; H and W are multiples of `2 ** len(filters)`.
         latent: how many numbers an image is reduced to.
         filters: channels of each stage of the encoder; the decoder has them in reverse.
-        divergence: factor of the divergence (the β of a β-VAE); less gives sharper images and
-            worse inventions.
+        divergence: factor of the divergence (the β of a β-VAE); a smaller one gives sharper
+            reconstructions and worse new images.
         dropout: fraction of pixels dropped from the input in training.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of every kernel.
         layers: where the layers come from; `keras.layers` gives the reference.

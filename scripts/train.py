@@ -25,7 +25,7 @@ def parse(arguments):
         help="replace the run in that folder (default: keep it, and say so)",
     )
     parser.add_argument(
-        "--resume", metavar="RUN", help="go on with an interrupted run (default: begin a new one)"
+        "--resume", metavar="RUN", help="continue an interrupted run (default: begin a new one)"
     )
     options = parser.parse_args(arguments)
     if options.recipe is None and not options.list:

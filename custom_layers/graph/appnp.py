@@ -1,4 +1,4 @@
-"""APPNP: sends features along the edges K times, each time going back a little to the start.
+"""APPNP: propagates features along the edges K times, each time with a part of the start.
 
     z_0 = x        z_k = (1 - α) Â z_{k-1} + α x        y = z_K        x, y (N, F)
 
@@ -30,21 +30,22 @@ class APPNP(GraphLayer):
 
     Called on `[nodes, edges]` or `[nodes, edges, edge_weights]`: nodes `(N, F)`, edges `(E, 2)`
     integer rows (source, target), edge_weights `(E,)`; or batched, with one more axis in front of
-    each. Output as the nodes. Padding, masks and edges out of range as in `GraphConv`.
+    each. The output has the shape of the nodes. Padding, masks and edges out of range as in
+    `GraphConv`.
 
     `APPNP(1, alpha=0)` after an `EmbeddingBag` is a graph convolution of sparse features, and
     `APPNP(K, alpha=0)` is what SGC computes before its linear map.
 
     Args:
-        K: how many times.
-        alpha: α, how much of the start each time keeps, from 0 to 1.
-        normalize, add_self_loops: as in `GraphConv`. The paper's dropout of entries of Â is a
-            `Dropout` on the weights of `custom_layers.graphs.normalize_edges`, with
+        K: number of propagations.
+        alpha: α in [0, 1], the share of the start in each.
+        normalize, add_self_loops: as in `GraphConv`. The paper's dropout on the entries of Â is
+            a `Dropout` on the weights of `custom_layers.graphs.normalize_edges`, with
             `normalize=None` and `add_self_loops=False` here.
 
     Raises:
-        ValueError: an argument is not one of the above; inputs that do not fit each other.
-        InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
+        ValueError: an argument is not one of the above, or inputs do not fit each other.
+        InvalidArgumentError: an edge points at a node that does not exist (NaN in XLA).
     """
 
     # fmt: off

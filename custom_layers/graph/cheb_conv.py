@@ -1,4 +1,4 @@
-"""ChebConv: a polynomial of the graph Laplacian, in the basis of Chebyshev.
+"""ChebConv: a polynomial of the graph Laplacian, in the Chebyshev basis.
 
     y = Σ_{k<K} T_k x W_k + b          x (N, F)   W (K, F, O)   b (O,)   y (N, O)
 
@@ -37,16 +37,16 @@ class ChebConv(AffineGraphLayer):
 
     Args:
         units: O, features of an output node.
-        K: how many polynomials; the outputs reach K - 1 edges far.
+        K: number of polynomials; an output depends on nodes up to K - 1 edges away.
         activation: applied to the output.
-        use_bias: whether b is there.
-        lambda_max: λ. At most 2, which holds for any graph; with 2, L = -D^-½ A D^-½.
+        use_bias: whether to add b.
+        lambda_max: λ. It is at most 2 for any graph; with 2, L = -D^-½ A D^-½.
         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
             activity_regularizer, kernel_constraint, bias_constraint: as in `Dense`.
 
     Raises:
-        ValueError: an argument is not one of the above; inputs that do not fit each other.
-        InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
+        ValueError: an argument is not one of the above, or inputs do not fit each other.
+        InvalidArgumentError: an edge points at a node that does not exist (NaN in XLA).
     """
 
     # fmt: off
@@ -84,6 +84,6 @@ class ChebConv(AffineGraphLayer):
             T.append(L(T[0]))
         while len(T) < self.K:
             T.append(2 * L(T[-1]) - T[-2])
-        # One product: [T_0 x, T_1 x, ...] with the W_k on top of each other.
+        # One product: [T_0 x, T_1 x, ...] with the stacked W_k.
         rows = tf.cast(tf.concat(T, -1), graph.nodes.dtype)
         return affine(rows, tf.reshape(W, (self.K * self.features, self.units)), b)

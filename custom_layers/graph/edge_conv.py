@@ -31,18 +31,18 @@ class EdgeConv(NetworkGraphLayer):
 
     Called on `[nodes, edges]` or `[nodes, edges, edge_features]`: nodes `(N, F)`, edges `(E, 2)`
     integer rows (source, target), edge_features `(E, D)`; or batched, with one more axis in front
-    of each. Output `(N, O)` or `(B, N, O)`, where O is what `network` makes. Weights: those of
-    `network`. Padding, masks and edges out of range as in `GraphConv`. A node without incoming
-    edges gets 0.
+    of each. Output `(N, O)` or `(B, N, O)`, where O is the width of `network`'s output. The
+    weights are those of `network`. Padding, masks and edges out of range as in `GraphConv`. A node
+    without incoming edges gets 0.
 
     Args:
         network: f, a Keras layer or model from `(E, 2F + D)` to `(E, O)`. It sees the rows of all
-            edges, padded ones too: BatchNormalization inside takes its statistics over all.
+            edges, padded ones too, which enter the statistics of a BatchNormalization in it.
         aggregate: `"max"`, `"mean"` or `"sum"`.
 
     Raises:
-        ValueError: an argument is not one of the above; inputs that do not fit each other.
-        InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
+        ValueError: an argument is not one of the above, or inputs do not fit each other.
+        InvalidArgumentError: an edge points at a node that does not exist (NaN in XLA).
     """
 
     third_input = "edge_features"

@@ -7,8 +7,8 @@
     c_e = leaky( <a, h[s_e]> + <a', h[t_e]> )    GATConv              W (F, K O)   a, a' (K, O)
     c_e = <a, leaky( h[s_e] + h'[t_e] )>         GATv2Conv            h' = x W'    a (K, O)
 
-The heads stand side by side, y (N, K O), or are averaged, y (N, O). Backward, given dy = dL/dy, for
-each head (softmax, sum and gathering have theirs in segments.py):
+The heads are concatenated, y (N, K O), or averaged, y (N, O). Backward, given dy = dL/dy, for
+each head (those of softmax, sum and gathering are in segments.py):
 
     dp_e = <h[s_e], dy[t_e]>                     dh_n = Σ_{s_e = n} p_e dy[t_e] + (through c)
 
@@ -16,10 +16,10 @@ each head (softmax, sum and gathering have theirs in segments.py):
     GATv2Conv    q_e = dc_e a leaky'(.) (O,)     dh_n += Σ_{s_e = n} q_e    dh'_n = Σ_{t_e = n} q_e
                                                  da = Σ_e dc_e leaky(.)
 
-Kept for an edge are c and p, K numbers each: what has K O numbers for an edge is computed again.
+Of an edge only c and p are kept, K numbers each: what has K O numbers is computed again.
 
 Velickovic et al., Graph attention networks, ICLR 2018; Brody, Alon & Yahav, How attentive are graph
-attention networks?, ICLR 2022, where the order of the neighbors can depend on the node that asks.
+attention networks?, ICLR 2022, where the ranking of the neighbors can depend on the attending node.
 """
 
 import keras
@@ -158,7 +158,7 @@ class _GATConv(AffineGraphLayer):
             loops = tf.range(N, dtype=edges.dtype)
             edges = tf.concat([edges, tf.stack([loops, loops], 1)], 0)
         h = self.heads_of(x, self.kernel)
-        # p in float32 at least: of 50,000 neighbors, float16 cannot tell 1/50,000.
+        # p in float32 at least: float16 cannot represent 1/50,000, the share of 50,000 neighbors.
         p = segment_softmax(wide(self.scores(x, h, edges)), edges[:, 1], num_segments=N)
         if training and self.dropout > 0:
             p = dropout(p, next_seed(self.seed_generator), rate=self.dropout)
@@ -187,23 +187,23 @@ class GATConv(_GATConv):
     Args:
         units: O, features of an output node in one head.
         heads: K.
-        concat: whether heads stand side by side or are averaged (the paper's last layer).
+        concat: whether heads are concatenated, or averaged as in the paper's last layer.
         activation: applied to the output.
-        use_bias: whether b is there.
+        use_bias: whether to add b.
         negative_slope: of the leaky rectifier.
-        dropout: the rate at which p are dropped in training, so that a node sees a random sample
-            of its neighbors.
-        add_self_loops: whether each node gets an edge to itself, also where there is one already.
-        use_kernel: without, nodes are h and h' (N, K O) already, such as an `EmbeddingBag` gives.
+        dropout: the fraction of the p dropped in training, so that a node sees a random sample of
+            its neighbors.
+        add_self_loops: whether each node gets an edge to itself, even if it has one already.
+        use_kernel: False if the nodes are already h and h' (N, K O), from an `EmbeddingBag`, say.
         kernel_initializer, attention_initializer, bias_initializer, and the same with
             `_regularizer` and `_constraint`: of the kernels, of a, of b.
         activity_regularizer: as in `Dense`.
         seed: of the dropout.
 
     Raises:
-        ValueError: an argument is not one of the above; inputs that do not fit each other, or
-            edge weights, which attention has no place for.
-        InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
+        ValueError: an argument is not one of the above, inputs do not fit each other, or there
+            are edge weights, which attention does not use.
+        InvalidArgumentError: an edge points at a node that does not exist (NaN in XLA).
     """
 
     def build_attention(self):

@@ -28,19 +28,19 @@ class GINConv(NetworkGraphLayer):
     """Graph isomorphism convolution: the formula at the top of this file.
 
     Called on `[nodes, edges]` or `[nodes, edges, edge_weights]`, flat or batched; padding, masks
-    and edges out of range as in `GraphConv`. Output `(N, O)` or `(B, N, O)`, where O is what
-    `network` makes. Weights: those of `network`, and `epsilon ()` if it is trained.
+    and edges out of range as in `GraphConv`. Output `(N, O)` or `(B, N, O)`, where O is the
+    width of `network`'s output. Weights are those of `network`, and `epsilon ()` if it is trained.
 
     Args:
         network: f, a Keras layer or model from `(N, F)` to `(N, O)`, such as
             `keras.Sequential([Dense(16, "relu"), Dense(16)])`. It sees the rows of all nodes,
-            padded ones too: BatchNormalization inside takes its statistics over all of them.
-        epsilon: ε, where it starts.
+            padded ones too, which enter the statistics of a BatchNormalization in it.
+        epsilon: ε, the initial value if it is trained.
         train_epsilon: whether ε is trained.
 
     Raises:
-        ValueError: `network` is not a Keras layer; inputs that do not fit each other.
-        InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
+        ValueError: `network` is not a Keras layer, or inputs do not fit each other.
+        InvalidArgumentError: an edge points at a node that does not exist (NaN in XLA).
     """
 
     def __init__(

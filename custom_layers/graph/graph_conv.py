@@ -12,9 +12,9 @@ Backward, given dy = dL/dy:
 
     dx = Âᵀ dy Wᵀ       dW = (Â x)ᵀ dy = xᵀ (Âᵀ dy)       db = Σ_n dy_n
 
-Âᵀ sends along the reversed edges. D^-½ Ã D^-½ z is computed as l ⊙ Ã (l ⊙ z) with l = d^-½: without
-weights there is then nothing to keep for an edge, and with them dL/dw_e is <l x[s_e], l dy[t_e]>,
-plus what comes through d. Â x W is (Â x) W or Â (x W), whichever sends fewer numbers.
+Âᵀ propagates along the reversed edges. D^-½ Ã D^-½ z is computed as l ⊙ Ã (l ⊙ z), l = d^-½, which
+without weights keeps nothing for an edge; with them, dL/dw_e is <l x[s_e], l dy[t_e]>, plus what
+comes through d. Â x W is (Â x) W or Â (x W), whichever propagates fewer numbers.
 
 Its backward is composed of those of `propagate` and `segment_sum` (segments.py) and `affine`
 (dense.py).
@@ -47,7 +47,7 @@ def inverse_power(d, power):
 
 
 def adjacency(graph, normalize, add_self_loops):
-    """The function z (N, ...) -> Â z, whose result has the precision that sums are taken in."""
+    """The function z (N, ...) -> Â z, whose result has the dtype that sums are taken in."""
     edges, w = graph.edges, graph.values
     left = right = None
     if normalize is not None:
@@ -62,7 +62,7 @@ def adjacency(graph, normalize, add_self_loops):
     def apply(z):
         z = wide(z) if right is None else right * wide(z)
         if right is not None and (w is not None or not add_self_loops):
-            z = tf.where(right > 0, z, tf.zeros((), z.dtype))  # 0 times NaN would be sent
+            z = tf.where(right > 0, z, tf.zeros((), z.dtype))  # 0 times NaN would be NaN
         y = propagate(z, edges, w)
         y = y + z if add_self_loops else y
         return y if left is None else left * y
@@ -78,24 +78,24 @@ class GraphConv(AffineGraphLayer):
     integer rows (source, target), edge_weights `(E,)`; or batched, with one more axis in front of
     each. Output `(N, units)` or `(B, N, units)`. Weights `kernel (F, units)` and `bias (units,)`.
 
-    Repeated edges count repeatedly. A row of edges with a negative entry is padding. Masked nodes
+    Repeated edges add up. A row of edges with a negative entry is padding. Masked nodes
     take no part, and their output is 0; the mask is passed on. A node without incoming edges
     (after self loops) gets the bias alone.
 
     Args:
         units: O, features of an output node.
         activation: applied to the output.
-        use_bias: whether b is there.
+        use_bias: whether to add b.
         normalize: `"symmetric"`, `"row"` or None. The degree d is that of incoming edges; where it
-            is not positive the row is 0.
-        add_self_loops: whether I is added to A, also to loops that are there already.
+            is not positive, the row of Â is 0.
+        add_self_loops: whether I is added to A, even to loops that are already there.
         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
             activity_regularizer, kernel_constraint, bias_constraint: as in `Dense`.
 
     Raises:
-        ValueError: an argument is not one of the above; edges that are not integer rows of two;
-            nodes, edges and weights that do not fit each other.
-        InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
+        ValueError: an argument is not one of the above, edges are not rows of two integers, or
+            nodes, edges and weights do not fit each other.
+        InvalidArgumentError: an edge points at a node that does not exist (NaN in XLA).
     """
 
     # fmt: off

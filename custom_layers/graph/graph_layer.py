@@ -1,4 +1,4 @@
-"""GraphLayer: what every graph layer does at its entrance and at its exit.
+"""GraphLayer: what every graph layer does with its inputs and its output.
 
     flat        nodes (N, F)        edges (E, 2)        values (E, ...), optional
     batched     nodes (B, N, F)     edges (B, E, 2)     values (B, E, ...), optional
@@ -9,7 +9,7 @@ graph b by b N. A node that the Keras mask leaves out is as if it were not in th
 that touches it becomes padding, and its output row is 0. What masked nodes and padded edges hold
 has no influence, NaN included: both enter the formula as zeros.
 
-An edge to a node that is not there raises an InvalidArgumentError. XLA cannot raise, and would
+An edge to a node that does not exist raises an InvalidArgumentError. XLA cannot raise, and would
 take the last node instead: there, every output is NaN. `custom_layers.graphs.check_edges` names
 the edge.
 
@@ -28,7 +28,7 @@ from custom_layers.graph.segments import per_row
 
 
 class Graph(typing.NamedTuple):
-    """One flat graph, and what is needed to give its nodes their first shape back."""
+    """One flat graph, and what is needed to restore the shape of its nodes."""
 
     nodes: tf.Tensor  # x (N, F), 0 where masked
     edges: tf.Tensor  # (E, 2), a row of padding is (-1, -1)
@@ -51,7 +51,7 @@ def as_index(x: tf.Tensor, name: str) -> tf.Tensor:
 
 
 def check_arrays(layer, inputs):
-    """Raise a ValueError that says what to do with graphs and lists that are no arrays yet."""
+    """Raise a ValueError that says how to make arrays of graphs and lists."""
     name = type(layer).__name__
     for x in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
         if hasattr(x, "is_directed") or hasattr(x, "tocoo") or isinstance(x, tf.SparseTensor):
@@ -96,8 +96,8 @@ class GraphLayer(Layer):
     """A layer of nodes and edges: a subclass writes `convolve` and, with weights, `build`.
 
     Attributes:
-        third_input: name of the third input, or None if the layer is called on two only.
-        value_axes: names of the axes that its value of one edge has, mostly none.
+        third_input: name of the third input, or None if the layer takes two only.
+        value_axes: names of the axes of its value for one edge; most have none.
     """
 
     third_input = "edge_weights"
@@ -203,8 +203,8 @@ class GraphLayer(Layer):
         edges, zero_or_nan = check_range(
             edges,
             size,
-            f"{name}: an edge points at a node that is not there (check_edges names it). Nodes are "
-            "numbered from 0: subtract 1 from edges that count from 1. "
+            f"{name}: an edge points at a node that does not exist (check_edges names it). Nodes "
+            "are numbered from 0: subtract 1 from edges that count from 1. "
             "Largest index, number of nodes:",
         )
         padding = tf.reduce_any(edges < 0, -1)

@@ -1,9 +1,9 @@
-"""Graphs: what is done to edges once, outside of a model.
+"""Graphs: prepares edges once, outside of a model.
 
     to_edges            edges and weights of a matrix (numpy, scipy) or a networkx graph
-    check_edges         raises unless every edge joins nodes that are there
+    check_edges         raises unless every edge joins existing nodes
     add_reverse_edges   each edge in both directions
-    normalize_edges     the weights of GraphConv's Â, to be computed once instead of at each step
+    normalize_edges     the weights of GraphConv's Â, computed once instead of at each step
     incoming_edges      edges sorted by target, for
     sample_neighbors    the random neighborhood of some nodes, a mini-batch of GraphSAGE
     pack                many small graphs in one flat batch, as a tf.data pipeline
@@ -63,7 +63,7 @@ def to_edges(graph):
 
 
 def check_edges(edges, num_nodes):
-    """Raise a ValueError that names the first edge (..., E, 2) to or from a node that is not there.
+    """Raise a ValueError that names the first edge (..., E, 2) of a node that does not exist.
 
     The layers raise too, but later and without naming the edge, and not under XLA.
     """
@@ -77,7 +77,7 @@ def check_edges(edges, num_nodes):
             f"Edge {place[0] if len(place) == 1 else place} is {edges[place].tolist()}, but there "
             f"are {num_nodes} nodes, 0 to {num_nodes - 1} ({len(wrong)} such edges)."
             + (
-                " They count from 1, it seems: subtract 1."
+                " They seem to count from 1: subtract 1."
                 if edges[edges >= 0].min() == 1 and edges.max() == num_nodes
                 else ""
             )
@@ -101,9 +101,9 @@ def _rows(edges, edge_weights=None):
 
 
 def add_reverse_edges(edges, edge_weights=None):
-    """Each edge in both directions, none twice: the edges, and the weights if there are any.
+    """Each edge in both directions, without duplicates: the edges, and the weights if given.
 
-    Where an edge is there already, in either direction, the first one's weight stays.
+    Where an edge already exists, in either direction, the first one's weight stays.
     """
     edges = _rows(edges, edge_weights)
     both = np.concatenate([edges, edges[:, ::-1]])
@@ -118,8 +118,8 @@ def normalize_edges(
 ):
     """The edges and weights of Â of `GraphConv`, self loops included.
 
-    `GraphConv(..., normalize=None, add_self_loops=False)([nodes, edges, edge_weights])` with what
-    this returns is `GraphConv(...)` with what it is given.
+    `GraphConv(..., normalize=None, add_self_loops=False)([nodes, edges, edge_weights])` on the
+    result equals `GraphConv(...)` on the arguments.
     """
     edges = _rows(edges, edge_weights)
     check_edges(edges, num_nodes)
@@ -145,11 +145,11 @@ def normalize_edges(
 
 
 class IncomingEdges(typing.NamedTuple):
-    """Edges sorted by target: those into node n are number starts[n] to starts[n + 1]."""
+    """Edges sorted by target: those into node n are starts[n] to starts[n + 1]."""
 
     starts: np.ndarray  # (N + 1,)
     sources: np.ndarray  # (E,)
-    rows: np.ndarray  # (E,), where the edge stood before
+    rows: np.ndarray  # (E,), the edge's row before sorting
 
 
 def incoming_edges(edges, num_nodes):
@@ -172,18 +172,18 @@ def sample_neighbors(incoming, seeds, sizes, *, seed=None):
             lambda s: tf.numpy_function(lambda s: sample_neighbors(index, s, [10, 5]), [s], types)
         )
 
-    The seeds are the first rows of the batch; a loss is taken there and nowhere else.
+    The seeds are the first rows of the batch; the loss is taken there only.
 
     Args:
         incoming: what `incoming_edges` returns.
         seeds: (S,) different nodes.
-        sizes: how many incoming edges of each node are kept, without replacement: of the seeds,
-            of their neighbors, and so on. None keeps all.
+        sizes: numbers of incoming edges to sample of each node, without replacement: of the
+            seeds, of their neighbors, and so on. None keeps all.
         seed: of the draw, an integer or a `numpy.random.Generator`.
 
     Returns:
         nodes (n,), the node that each row stands for, seeds first; edges (m, 2) among the rows;
-        and for each edge the row where it stands in the whole graph, for weights. All int64.
+        and each edge's row in the whole graph, for weights. All int64.
 
     Hamilton, Ying & Leskovec, Inductive representation learning on large graphs, NeurIPS 2017.
     """
@@ -203,7 +203,7 @@ def sample_neighbors(incoming, seeds, sizes, *, seed=None):
         place = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
         edge = first[owner] + place
         if size is not None:
-            # In a random order within each owner, the first ones; owners stay in order.
+            # The first ones in a random order within each owner; owners stay in order.
             edge = edge[np.lexsort((rng.random(len(edge)), owner))]
             edge, owner = edge[place < size], owner[place < size]
         kept.append(edge)
@@ -230,17 +230,17 @@ def pack(dataset, num_graphs, *, drop_remainder=False, pad_to=(1, 1)):
 
     Args:
         dataset: a `tf.data.Dataset` of dicts, or of tuples that start with a dict (labels follow).
-            The dict holds "nodes" (n, F) and "edges" (e, 2), and whatever else: a name that starts
-            with "node_" or "edge_" has a row for each node or edge, any other one belongs to the
-            graph and has the same shape in all.
-        num_graphs: G, how many in a batch.
+            The dict holds "nodes" (n, F) and "edges" (e, 2), and may hold more: an entry whose name
+            starts with "node_" or "edge_" has a row for each node or edge, any other one belongs to
+            the graph and has the same shape in all.
+        num_graphs: G, the number of graphs in a batch.
         drop_remainder: whether a smaller last batch is dropped.
-        pad_to: (N, E) for the batches that fit in them. If nearly all do, nearly all have the same
-            shape, and less padding.
+        pad_to: sizes (N, E) for the batches that fit into them. If nearly all do, nearly all have
+            the same shape, and less padding.
 
     Returns:
         A dataset of the same structure: "nodes" (N, F), "edges" (E, 2) and their companions with N
-        and E padded to powers of two, the rest with G in front; and besides "graph_ids" (N,),
+        and E padded to powers of two, the rest with G in front; and also "graph_ids" (N,),
         -1 at padding, and "num_nodes" (G,), the third input of the graph pooling layers. The rows
         of such a batch belong together: a `tf.distribute` strategy must not split it again, but
         take whole batches, `distribute_datasets_from_function` with one `pack` for each replica.

@@ -2,7 +2,7 @@
 
     y_n = x_n W_0 + Σ_r m_nr W_r + b           x (N, F)   W_0 (F, O)   W (R, F, O)   b (O,)
 
-    m_nr = 1/c_nr Σ_{t_e = n, r_e = r} x[s_e]      c_nr: how many such edges; m = 0 without any
+    m_nr = 1/c_nr Σ_{t_e = n, r_e = r} x[s_e]      c_nr: number of such edges; m = 0 if none
 
     W_r = Σ_b a_rb V_b                         with `num_bases`: V (num_bases, F, O)
 
@@ -13,7 +13,7 @@ Backward, given dy = dL/dy:
     dV_b = Σ_r a_rb dW_r    da_rb = <V_b, dW_r>
 
 The means form a table (N R, F): one sum over the edges with t_e R + r_e as the target, and one
-product, whatever R is. Its size is what limits N and R.
+product, whatever R is. Its size limits N and R.
 
 Its backward is composed of those of `propagate` (segments.py) and `affine` (dense.py).
 
@@ -47,14 +47,14 @@ class RGCNConv(AffineGraphLayer):
     Args:
         units: O, features of an output node.
         num_relations: R.
-        num_bases: how many V share out W, or None for a W_r of its own for each relation.
+        num_bases: number of V that the W_r are made of, or None for independent W_r.
         activation: applied to the output.
-        use_bias: whether b is there.
+        use_bias: whether to add b.
         kernel_initializer, kernel_regularizer, kernel_constraint: of W, V, W_0 and a.
         bias_initializer, bias_regularizer, activity_regularizer, bias_constraint: as in `Dense`.
 
     Raises:
-        ValueError: an argument is not one of the above; inputs that do not fit each other.
+        ValueError: an argument is not one of the above, or inputs do not fit each other.
         InvalidArgumentError: an edge or relation is out of range (NaN in XLA).
     """
 

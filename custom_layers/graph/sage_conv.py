@@ -14,7 +14,7 @@ Backward, given dy = dL/dy, with W = [U; V] (the upper half meets x, the lower h
 
 and of z = y / |y|:    dy = (dz - z <z, dz>) / |y|.
 
-Sum and mean are linear, so M x V is (M x) V or M (x V), whichever sends fewer numbers.
+Sum and mean are linear, so M x V is (M x) V or M (x V), whichever propagates fewer numbers.
 Hamilton, Ying & Leskovec, Inductive representation learning on large graphs, NeurIPS 2017.
 """
 
@@ -65,24 +65,24 @@ class SAGEConv(AffineGraphLayer):
     one more axis in front of each. Output `(N, units)` or `(B, N, units)`. Weights
     `kernel (2F, units)`, upper half for the node itself, and `bias (units,)`.
 
-    Padding, masks and edges out of range as in `GraphConv`. Without neighbors m is 0. On a graph
+    Padding, masks and edges out of range as in `GraphConv`. Without neighbors, m is 0. On a graph
     of `custom_layers.graphs.sample_neighbors` this is the mini-batch training of the paper.
 
     Args:
         units: O, features of an output node.
         activation: applied to the output.
-        use_bias: whether b is there.
+        use_bias: whether to add b.
         aggregate: `"mean"`, `"sum"` or `"max"`. The paper's max has a dense layer below it:
             put a `Dense(..., activation="relu")` in front.
-        normalize: whether output rows are scaled to length 1, as in the paper's algorithm, which
-            does so after the activation: with `relu`, set it on the last layer only.
+        normalize: whether output rows are scaled to length 1. The paper does so after the
+            activation: with `relu`, set it on the last layer only.
         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
             activity_regularizer, kernel_constraint, bias_constraint: as in `Dense`.
 
     Raises:
-        ValueError: an argument is not one of the above; weights are given to a maximum; inputs
-            that do not fit each other.
-        InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
+        ValueError: an argument is not one of the above, edge weights are given to a maximum, or
+            inputs do not fit each other.
+        InvalidArgumentError: an edge points at a node that does not exist (NaN in XLA).
     """
 
     # fmt: off
@@ -109,7 +109,7 @@ class SAGEConv(AffineGraphLayer):
     def build(self, input_shape):
         if self.aggregate == "max" and len(input_shape) == 3:
             raise ValueError(
-                "SAGEConv with aggregate='max' has no use for edge weights. "
+                "SAGEConv with aggregate='max' does not use edge weights. "
                 f"Received: input_shape={input_shape}"
             )
         super().build(input_shape)

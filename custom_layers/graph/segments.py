@@ -1,7 +1,7 @@
 """Segments: sums, means, maxima and softmaxes over the edges that point at the same node.
 
 Edge e runs from source s_e to target t_e. Rows x_e belong to segment i_e (its id); ids need not be
-sorted. A negative index marks padding: it is gathered as zero and adds to nothing.
+sorted. A negative index marks padding: it is gathered as zero and is not summed.
 
     gather       y_e = x[i_e]                       dx_n = Σ_{i_e = n} dy_e
     segment_sum  y_n = Σ_{i_e = n} x_e              dx_e = dy[i_e]
@@ -16,12 +16,12 @@ sorted. A negative index marks padding: it is gathered as zero and adds to nothi
 
 Gathering and summing are each other's derivative, and so are `propagate` (along the reversed edges)
 and `edge_dot`: first and second derivatives stay inside this file, and `propagate` keeps nothing of
-size (E, F) for them. The sum, the mean and the maximum over no edge are 0. Equal maxima share the
+size (E, F) for them. The sum, mean and maximum over no edges are 0. Equal maxima share the
 gradient evenly.
 
 Sums run in float32 in half precision (in bfloat16, 3000 ones add up to 256), in float64 for
-float64. `unsorted_segment_*` is the one form that XLA compiles. NaN and infinities show in every
-segment that they are in and in no other; what padding holds shows nowhere.
+float64. `unsorted_segment_*` is the only form that XLA compiles. NaN and infinities show in every
+segment that they are in and in no other; what padding holds does not show.
 """
 
 import tensorflow as tf
@@ -74,7 +74,7 @@ segment_sum = with_backward(segment_sum_forward, segment_sum_backward)
 
 
 def counts(ids, num_segments, dtype):
-    """How many rows each segment has, at least 1."""
+    """The number of rows of each segment, at least 1."""
     return tf.maximum(tf.math.unsorted_segment_sum(tf.ones_like(ids, dtype), ids, num_segments), 1)
 
 
@@ -97,8 +97,8 @@ segment_mean = with_backward(segment_mean_forward, segment_mean_backward)
 def maximum_of(x, rows, ids, num_segments):
     """The maxima (num_segments, ...) of rows(x) (E, ...), 0 where a segment is empty.
 
-    TensorFlow's kernel begins with the lowest finite number, which hides -inf, and XLA's passes
-    over NaN. So where x is not finite each segment is looked at again.
+    TensorFlow's kernel starts from the lowest finite number, which hides -inf, and XLA's skips
+    NaN. So where x is not finite, each segment is examined again.
     """
     y = tf.math.unsorted_segment_max(rows(x), ids, num_segments)
     empty = tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, num_segments) == 0
@@ -120,7 +120,7 @@ def share_of_maximum(x, y, dy, ids):
     zero, smaller = tf.zeros((), wide(x).dtype), x < rows_of(y, ids)  # none beside a NaN
     ties = tf.math.unsorted_segment_sum(tf.where(smaller, zero, 1 + zero), ids, tf.shape(y)[0])
     share = tf.cast(wide(dy) / tf.maximum(ties, 1), dy.dtype)
-    share = tf.ensure_shape(share, y.shape)  # of a dy that comes through tf.cond no rank is known
+    share = tf.ensure_shape(share, y.shape)  # a dy that comes through tf.cond has no known rank
     return tf.where(smaller, tf.zeros((), dy.dtype), gather(share, ids))
 
 
@@ -151,7 +151,7 @@ def segment_softmax_forward(x, ids, num_segments):
 def segment_softmax_backward(dy, cache, num_segments):
     """dx_e = y_e (dy_e - Σ_{i_f = i_e} y_f dy_f)."""
     y, ids = cache
-    wide_y, wide_dy = wide(y), wide(dy)  # among 50,000 rows y dy is too small for float16
+    wide_y, wide_dy = wide(y), wide(dy)  # with 50,000 rows, y dy is too small for float16
     mean = gather(segment_sum(wide_y * wide_dy, ids, num_segments=num_segments), ids)
     return tf.cast(wide_y * (wide_dy - mean), y.dtype), None
 
@@ -208,7 +208,7 @@ def propagate_max_forward(x, edges):
 
 
 def propagate_max_backward(dy, cache):
-    """dx_n = Σ_{s_e = n} of what `segment_max` hands to edge e."""
+    """dx_n = Σ_{s_e = n} of the gradient that `segment_max` gives edge e."""
     x, y, edges = cache
     sources, targets = edges[:, 0], edges[:, 1]
     share = share_of_maximum(rows_of(x, sources), y, dy, targets)

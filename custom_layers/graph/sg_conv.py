@@ -1,4 +1,4 @@
-"""SGConv: K propagations and one linear map; a graph convolution without anything between.
+"""SGConv: K propagations and one linear map; graph convolutions without anything in between.
 
     y = Â^K x W + b         x (N, F)   W (F, O)   b (O,)   y (N, O)
 
@@ -30,14 +30,14 @@ class SGConv(AffineGraphLayer):
         units: O, features of an output node.
         K: how many times to propagate.
         activation: applied to the output.
-        use_bias: whether b is there.
+        use_bias: whether to add b.
         normalize, add_self_loops: as in `GraphConv`.
         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
             activity_regularizer, kernel_constraint, bias_constraint: as in `Dense`.
 
     Raises:
-        ValueError: an argument is not one of the above; inputs that do not fit each other.
-        InvalidArgumentError: an edge points at a node that is not there (NaN in XLA).
+        ValueError: an argument is not one of the above, or inputs do not fit each other.
+        InvalidArgumentError: an edge points at a node that does not exist (NaN in XLA).
     """
 
     # fmt: off

@@ -1,9 +1,9 @@
 """boxes: a detection data set of tfds as three tf.data pipelines.
 
     file -> (image, heads, weights) -> cached -> shuffled (training only) -> batched
-         -> image / 255 -> ahead
+         -> image / 255 -> prefetched
 
-The heads say what `models.detector` should say; the weights let only cells that hold the center of
+The heads are the targets of `models.detector`; with the weights, only cells that hold the center of
 an object count in the loss of the boxes.
 """
 
@@ -23,7 +23,7 @@ class Boxes:
     """Batches of images `(B, H, W, C)` in [0, 1] with the heads of a detector and their weights.
 
     truth: for "train", "validation" and "test" the boxes (n, 4) and labels (n,) of each image, in
-        order. shape: of one image. grid: how many cells. classes: their names.
+        order. shape: of one image. grid: the numbers of cells. classes: their names.
     """
 
     name: str
@@ -41,10 +41,10 @@ def load_boxes(name, cell, *, batch_size, seed, size=None, data_dir=None, downlo
 
     Args:
         name: of the tfds data set; its objects have a `bbox` and a `label`.
-        cell: pixels of a cell of the detector.
+        cell: pixels on a side of a cell of the detector.
         batch_size: of all three parts.
         seed: of the order of the training part.
-        size: `(H, W)` that images are scaled to; needed where they are of several sizes.
+        size: `(H, W)` that images are scaled to; needed where their sizes differ.
         data_dir, download_dir: see `prepare`.
     """
     builder = prepare(name, data_dir, download_dir)

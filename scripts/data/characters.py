@@ -1,7 +1,7 @@
 """characters: a text of tfds as windows for a language model.
 
 text -> ids of its characters -> windows x, and the same one character later, y -> shuffled
-     (training only) -> batched -> ahead
+     (training only) -> batched -> prefetched
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from scripts.training.command_line import InputError
 class Characters:
     """Batches of ids `(B, length)` with the ids that come next `(B, length)`.
 
-    characters: of which id i stands for the one at i - 1; id 0 is any other one.
+    characters: id i stands for the one at i - 1, and id 0 for any other character.
     """
 
     name: str
@@ -46,7 +46,7 @@ def load_characters(name, *, batch_size, seed, data_dir=None, download_dir=None,
 
     Args:
         name: of a tfds data set.
-        batch_size: of all three parts; what is left over of the training part is dropped.
+        batch_size: of all three parts; an incomplete batch of training is dropped.
         seed: of the training part's order, and of where its windows begin in each epoch.
         data_dir, download_dir: see `prepare`.
         length: of a window. Its first character is predicted from nothing.
@@ -80,7 +80,7 @@ def load_characters(name, *, batch_size, seed, data_dir=None, download_dir=None,
 
 
 def shifting(ids, length, batch_size, seed):
-    """Windows that begin elsewhere in each epoch, so that their edges are not always the same."""
+    """Windows that begin at other places in each epoch, so that their edges vary."""
     steps = (len(ids) - length - 1) // length // batch_size
     if steps == 0:
         raise InputError(f"the text has {len(ids)} characters: lower --batch-size")

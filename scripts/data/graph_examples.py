@@ -5,9 +5,9 @@ The names are those of tfds' `ogbg_molpcba`, so that one pipeline reads all:
     num_nodes (1,)      node_feat (N, F)    labels: of the graph, or one for each node
     num_edges (1,)      edge_feat (E, F')   edge_index (E, 2), rows (source, target)
 
-A graph with a class for each node has besides: split (N,), the part that a node's label belongs to;
-and, in place of node_feat where features are sparse, the columns that are not 0 and what stands
-there, node_ids (N, L), padded with -1, and node_weights (N, L).
+A graph with a class for each node also has split (N,), the part that a node's label belongs to;
+and where features are sparse, it has in place of node_feat the nonzero columns and their values,
+node_ids (N, L), padded with -1, and node_weights (N, L).
 """
 
 import hashlib
@@ -57,7 +57,7 @@ def matrix(dtype, width=None):
 
 
 def structure(num_nodes, edges):
-    """The entries of an example that say who is joined to whom."""
+    """The entries of an example that describe its edges."""
     return {
         "num_nodes": np.array([num_nodes]),
         "num_edges": np.array([len(edges)]),
@@ -76,13 +76,13 @@ def split_of(num_nodes, **parts):
 def fetch(dl_manager, url, sums):
     """The path of a file, found by its name or downloaded, whose sha256 is `sums[name]`.
 
-    tfds checks the sums that it knows with the file's size; this one is checked in any case.
+    tfds verifies checksums only where it also knows the file's size; this one is always verified.
 
     Raises:
-        InputError: the file is another one.
+        InputError: the file has another checksum.
     """
     name = url.rpartition("/")[2]
-    # Its public name is for data sets that can only be downloaded by hand.
+    # The public name is meant for data sets that can only be downloaded by hand.
     folder = dl_manager._manual_dir
     if folder is not None and (pathlib.Path(folder) / name).is_file():
         path = pathlib.Path(folder) / name

@@ -3,7 +3,7 @@
     ({"nodes": (N, F), "edges": (E, 2), "graph_ids": (N,), "num_nodes": (G,)}, labels (G,))
 
 One pipeline for all data sets with the names of `graph_examples`: in order -> shuffled (training
-only) -> packed as a disjoint union, sizes padded to powers of two -> ahead.
+only) -> packed as a disjoint union, sizes padded to powers of two -> prefetched.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ from scripts.data.prepare import parts, prepare
 
 @dataclasses.dataclass(frozen=True)
 class Graphs:
-    """train, validation, test: as above; labels `(G, T, 1)` where there are T tasks, not classes.
+    """train, validation, test: as above; labels are `(G, T, 1)` for T tasks instead of classes.
 
-    features: F. classes: their names; of tasks, yes-no questions about each graph, theirs.
+    features: F. classes: their names, or those of the tasks, yes-no questions about each graph.
     """
 
     name: str
@@ -38,8 +38,8 @@ def load_graphs(name, *, batch_size, seed, data_dir=None, download_dir=None, kin
         batch_size: G, of all three parts.
         seed: of the order of the training part.
         data_dir, download_dir: see `prepare`.
-        kinds: for nodes described by several numbers that are names, how many names there are in
-            each column; the nodes are then ids of one table, column after column.
+        kinds: for nodes with several columns of categories, the number of categories in each; the
+            nodes are then ids into one table, column after column.
     """
     builder = prepare(name, data_dir, download_dir)
     features = builder.info.features

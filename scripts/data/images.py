@@ -1,8 +1,8 @@
 """images: any image-classification data set of tfds as three tf.data pipelines.
 
-file -> (image, label) -> cached -> shuffled (training only) -> batched -> image / 255 -> ahead
+file -> (image, label) -> cached -> shuffled (training only) -> batched -> image / 255 -> prefetched
 
-Images with other answers (masks, boxes) and videos take the same way.
+Images with other targets (masks, boxes) and videos go the same way.
 """
 
 import dataclasses
@@ -37,14 +37,14 @@ def load_images(name, *, batch_size, seed, data_dir=None, download_dir=None, siz
         batch_size: of all three parts.
         seed: of the order of the training part.
         data_dir, download_dir: see `prepare`.
-        size: `(H, W)` that images are scaled to; needed where they are of several sizes.
+        size: `(H, W)` that images are scaled to; needed where their sizes differ.
     """
     builder = prepare(name, data_dir, download_dir)
     kinds = tfds.features.Image, tfds.features.ClassLabel
     keys = builder.info.supervised_keys or ()
     features = [builder.info.features[key] for key in keys]
     if len(features) != 2 or not all(map(isinstance, features, kinds)):
-        raise InputError(f"data set {name} is not of images with one class each")
+        raise InputError(f"data set {name} does not consist of images with one class each")
     image, label = features
     shape = shape_of(name, image.shape, size)
 
@@ -61,10 +61,10 @@ def load_images(name, *, batch_size, seed, data_dir=None, download_dir=None, siz
 
 
 def shape_of(name, shape, size=None):
-    """`(H, W, C)` of the images of the data set `name`, of which `shape` may know no size."""
+    """`(H, W, C)` of the images of the data set `name`, whose `shape` may lack sizes."""
     height, width = size or shape[:2]
     if None in (height, width):
-        raise InputError(f"data set {name} has images of several sizes: its recipe must give one")
+        raise InputError(f"data set {name} has images of different sizes: its recipe must set one")
     return height, width, shape[2]
 
 

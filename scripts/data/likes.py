@@ -2,10 +2,10 @@
 
     ((users (B,), items (B, 2), nodes (N,), edges (E, 2)), zeros (B,))
 
-Of the two items of a user the first one is liked, the other is drawn at random among those that the
-user did not like in training; 0 is the place of the liked one. Each user's likes stand in the order
-of time: the first four fifths are for training and make the edges, the next tenth is for
-validation, the last one for testing.
+Of the two items of a user, the first is liked and the other is drawn at random from those that the
+user did not like in training; the label 0 is the place of the liked one. Each user's likes are in
+chronological order: the first four fifths are for training and make the edges, the next tenth is
+for validation, the last one for testing.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ class Likes:
     """train, validation, test: as above.
 
     pairs: of each part, rows (user, item), all of them numbers of nodes. edges: both ways.
-    users, items: how many; user u is node u, and item i node users + i. titles: of the items.
+    users, items: their numbers; user u is node u, and item i node users + i. titles: of the items.
     seen: (users, items), what a user liked before the test part's time.
     """
 
@@ -48,7 +48,7 @@ def load_likes(name, *, batch_size, seed, data_dir=None, download_dir=None, leas
         batch_size: of all three parts.
         seed: of the order of the training part, and of the items drawn at random.
         data_dir, download_dir: see `prepare`.
-        least: the rating from which on an item counts as liked.
+        least: the lowest rating of an item that counts as liked.
     """
     builder = prepare(name, data_dir, download_dir)
     rows = [
@@ -69,14 +69,14 @@ def load_likes(name, *, batch_size, seed, data_dir=None, download_dir=None, leas
         positives = tf.data.Dataset.from_tensor_slices(chosen)
         if part == "train":
             positives = positives.shuffle(len(chosen), seed=seed)
-        again = part == "train"  # other items in each epoch
+        again = part == "train"  # with new random items in each epoch
         draws = tf.data.Dataset.random(seed + number, rerandomize_each_iteration=again)
         graph = tf.constant(nodes), tf.constant(edges)
         known = tf.constant(seen["train"])
 
         def with_others(pair, draw):
             liked = pair[:, 1]
-            # Of eight drawn ones the first that the user does not like yet.
+            # The first of eight drawn ones that the user does not like yet.
             shape = (tf.shape(pair)[0], 8)
             drawn = tf.random.stateless_uniform(shape, [draw, 0], 0, len(kept), tf.int32)
             places = tf.stack([tf.repeat(pair[:, :1], 8, 1), drawn], -1)
@@ -101,7 +101,7 @@ def load_likes(name, *, batch_size, seed, data_dir=None, download_dir=None, leas
 
 
 def divide(of_user, movies):
-    """Split each user's likes, which stand in the order of time.
+    """Split each user's likes, which are in chronological order.
 
     Returns:
         `{part: pairs}`; how many users there are; the movies that somebody liked in training, the

@@ -1,6 +1,6 @@
 """masks: a segmentation data set of tfds as three tf.data pipelines.
 
-file -> (image, mask) -> cached -> shuffled (training only) -> batched -> image / 255 -> ahead
+file -> (image, mask) -> cached -> shuffled (training only) -> batched -> image / 255 -> prefetched
 """
 
 import dataclasses
@@ -37,8 +37,8 @@ def load_masks(
         classes: names of the classes of pixels.
         batch_size: of all three parts.
         seed: of the order of the training part.
-        values: what the mask holds for each class; 0, 1, 2, ... where it is None.
-        size: `(H, W)` that images are scaled to; needed where they are of several sizes.
+        values: the value of each class in the mask; None means 0, 1, 2, ...
+        size: `(H, W)` that images are scaled to; needed where their sizes differ.
         data_dir, download_dir: see `prepare`.
     """
     builder = prepare(name, data_dir, download_dir)

@@ -2,13 +2,13 @@
 
     ((ids, weights, edges), labels, sample_weights)        ids, weights (N, L)    edges (E, 2)
 
-Row n of ids and weights says which features of node n are not 0, and what stands there, so that no
-matrix of all nodes by all features is ever made. Features that are dense are the case in which all
-columns are named. A part is one element, the whole graph; in what differs are the sample weights: 0
-but where the label belongs to the part. Keras divides a loss by all nodes, so the others weigh N /
-(number of them): the loss is then their mean.
+Row n of ids and weights lists the nonzero features of node n and their values, so that no matrix of
+all nodes by all features is ever made; dense features are the case in which all columns are listed.
+A part is one element, the whole graph. The parts differ in their sample weights, which are 0 except
+where the label belongs to the part. Keras divides a loss by the number of all nodes, so a node of
+the part weighs N / (nodes of the part): the loss is then their mean.
 
-With `sizes` training is instead on the sampled neighborhoods of batches of nodes (GraphSAGE).
+With `sizes`, training runs on sampled neighborhoods of batches of nodes instead (GraphSAGE).
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from scripts.training.command_line import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Nodes:
-    """train, validation, test: as above. features: how many columns. classes: their names.
+    """train, validation, test: as above. features: number of columns. classes: their names.
 
     ids, weights, edges, labels: of the whole graph. split: of each node, the index in PARTS.
     """
@@ -51,10 +51,10 @@ def load_nodes(name, *, batch_size, seed, data_dir=None, download_dir=None, size
 
     Args:
         name: of a tfds data set with the features of `graph_examples.node_features`.
-        batch_size: how many nodes a batch of training is for; only with `sizes`.
+        batch_size: labeled nodes in a batch of training; only with `sizes`.
         seed: of the order and of the samples.
         data_dir, download_dir: see `prepare`.
-        sizes: how many neighbors `sample_neighbors` keeps at each step; None trains on the whole.
+        sizes: of `sample_neighbors`; None trains on the whole graph.
     """
     builder = prepare(name, data_dir, download_dir)
     if "split" not in builder.info.features:
@@ -94,9 +94,9 @@ def load_nodes(name, *, batch_size, seed, data_dir=None, download_dir=None, size
 
 
 def sampled(ids, weights, edges, labels, seeds, sizes, batch_size, seed):
-    """Neighborhoods of batches of `seeds`, in another order and with other samples each epoch.
+    """Neighborhoods of batches of `seeds`, in a new order and with new samples each epoch.
 
-    Nodes and edges are padded to powers of two: a few shapes, for which XLA compiles once each.
+    Nodes and edges are padded to powers of two: a few shapes, each compiled once by XLA.
     """
     index = incoming_edges(edges, len(ids))
 
@@ -132,5 +132,5 @@ def sampled(ids, weights, edges, labels, seeds, sizes, batch_size, seed):
 
 
 def power_of_two(count):
-    """The first power of two that is not below `count`."""
+    """The smallest power of two that is at least `count`."""
     return 1 << (count - 1).bit_length() if count else 1

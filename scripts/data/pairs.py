@@ -1,7 +1,7 @@
 """pairs: any translation data set of tfds as three tf.data pipelines, and both vocabularies.
 
 file -> (source, target) -> ids -> cached -> shuffled (training only) -> batched
-     -> ((source, start + target), target + end) -> ahead
+     -> ((source, start + target), target + end) -> prefetched
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ from scripts.training.command_line import InputError
 class Pairs:
     """Batches of ids `((B, S), (B, T))` with the ids that come next `(B, T)`; 0 is padding.
 
-    source, target: the symbols of each language, where id i stands for the one at i.
-    start, end: the ids around a target, the two after its symbols.
+    source, target: the symbols of each language; id i stands for the one at i.
+    start, end: the ids before and after a target, the two after those of its symbols.
     length: of the longest target, `end` included.
     symbols: "word" or "character", of the source and the target.
     """
@@ -63,8 +63,8 @@ def load_pairs(
         languages: the source and the target.
         symbols: "word" (split at white space) or "character", of the source and the target.
         data_dir, download_dir: see `prepare`.
-        vocabulary: at most so many symbols of each language are known, the most frequent ones.
-        length: of a source or target in symbols; what is longer is cut off.
+        vocabulary: the largest number of symbols of each language, the most frequent ones.
+        length: of a source or target in symbols; longer ones are cut off.
     """
     builder = prepare(name, data_dir, download_dir)
     features = dict(builder.info.features.items())

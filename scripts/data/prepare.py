@@ -4,9 +4,9 @@ tfds waits more than three minutes for a host that does not answer. Here the fir
 downloaded is requested once. A file in the download folder, or in its subfolder
 `manual`, needs no network; the download folder may be read-only then.
 
-When prepared data can no longer be read, TensorFlow says `corrupted record at 110503`, wherever the
-training is by then, and not in which file. So the files of all data sets that this process has
-prepared are read again, until one fails, which is named.
+When prepared data can no longer be read, TensorFlow says `corrupted record at 110503` in the middle
+of training, but not in which file. So the files of all data sets that this process has prepared are
+read again until one fails, and the error names it.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ PREPARED = []  # the builders that `prepare` returned
 
 
 class MissingData(InputError):
-    """A data set is neither on this machine nor can it be downloaded."""
+    """A data set is not on this machine and cannot be downloaded."""
 
 
 def reachable(url):
@@ -98,8 +98,8 @@ def prepare(name, data_dir=None, download_dir=None):
         # tfds knows the builders of this project once they are imported.
         importlib.import_module(f"scripts.data.builders.{own}.{own}_dataset_builder")
     try:
-        # Without the code of its builder tfds reads from a file beside the data which classes to
-        # import: any.
+        # Without the code of its builder, tfds would import whatever classes a file beside the
+        # data names.
         tfds.builder_cls(own.partition(":")[0])
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
@@ -113,7 +113,7 @@ def prepare(name, data_dir=None, download_dir=None):
     if given and not download_dir.is_dir():
         raise InputError(f"--download-dir: there is no folder {download_dir}")
     try:
-        # Archives are unpacked elsewhere, so that nothing is written where everything is in place.
+        # Archives are unpacked elsewhere, so the download folder may be read-only.
         with (
             tempfile.TemporaryDirectory() as unpacked,
             downloads_that_begin(name, download_dir),
@@ -135,7 +135,7 @@ def prepare(name, data_dir=None, download_dir=None):
 
 
 def parts(splits):
-    """What to read as training, validation and test, given the names of the splits there are.
+    """What to read as training, validation and test, given the names of the splits.
 
     What is missing is cut off the end of the training split, a tenth each.
     """

@@ -5,9 +5,9 @@ import tensorflow_datasets as tfds
 
 
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """To be derived from, in a folder that has the data set's name and its texts.
+    """The base of a builder, which lies in a folder with the data set's name and its texts.
 
-    The derived class says VERSION, RELEASE_NOTES, HOMEPAGE and `load`, scikit-learn's function.
+    A subclass sets VERSION, RELEASE_NOTES, HOMEPAGE and `load`, scikit-learn's function.
     """
 
     def _info(self):

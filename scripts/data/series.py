@@ -1,10 +1,10 @@
 """series: a time series of tfds as windows, cut into training, validation and test by time.
 
     rows in order -> values -> (the last `history` values, the next `horizon`) -> shuffled (training
-         only) -> batched -> ahead
+         only) -> batched -> prefetched
 
-What is to be predicted lies within its part; what it is predicted from may reach back into the part
-before, as it does in use.
+The values to predict lie within their part; those that they are predicted from may reach back into
+the part before, as they do in use.
 """
 
 import dataclasses
@@ -21,8 +21,8 @@ class Series:
     """Batches of values `(B, history)` with the next ones `(B, horizon)`.
 
     values: all, in order. mean, variance: of the training part.
-    begins: for each window of the test part, the place of the first value to be predicted.
-    season: after so many values the rhythm begins again.
+    begins: for each window of the test part, the index of the first value to predict.
+    season: number of values after which the rhythm repeats.
     """
 
     name: str
@@ -57,9 +57,9 @@ def load_series(
         batch_size: of all three parts.
         seed: of the order of the training part.
         history, horizon: numbers of values before and after the present.
-        season: after so many values the rhythm begins again.
+        season: number of values after which the rhythm repeats.
         data_dir, download_dir: see `prepare`.
-        shares: of the time for training, validation and test.
+        shares: of the time, for training, validation and test.
     """
     builder = prepare(name, data_dir, download_dir)
     rows = builder.as_dataset(split="train", shuffle_files=False)

@@ -1,6 +1,6 @@
 """signals: sounds and other signals of tfds with one class each as three tf.data pipelines.
 
-file -> (signal, label) -> cut, or zeros put in front -> shuffled (training only) -> batched
+file -> (signal, label) -> cut, or padded with zeros in front -> shuffled (training only) -> batched
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from scripts.training.command_line import InputError
 class Signals:
     """Batches of signals `(B, *shape)` with labels `(B,)`.
 
-    rate: samples of a sound in a second, or None. classes: their names.
+    rate: samples per second of a sound, or None. classes: their names.
     """
 
     name: str
@@ -46,24 +46,24 @@ def load_signals(
         name: of a tfds data set whose `supervised_keys` are a signal and a class.
         batch_size: of all three parts.
         seed: of the order of the training part.
-        length: of a signal; what is longer is cut off, what is shorter gets zeros in front,
-            so that a recurrent layer ends with the signal's end.
+        length: of a signal; longer ones are cut off, shorter ones get zeros in front, so that a
+            recurrent layer finishes on the signal's end.
         channels: keys of the signal's parts, where it is not a sound.
-        people: `(key, for validation, for test)`, where one person is to be in one part only: the
-            key that tells who it is, and who is set apart.
-        turn: standard deviation in radians of the rotations of training signals with three
-            channels, a direction in space: nobody holds a hand just like another one.
+        people: `(key, for validation, for test)`, to have each person in one part only: the key
+            of the person, and the persons of the other two parts.
+        turn: standard deviation, in radians, of random rotations of training signals whose three
+            channels are a direction in space: no two people hold a hand alike.
         data_dir, download_dir: see `prepare`.
     """
     builder = prepare(name, data_dir, download_dir)
     features = dict(builder.info.features.items())
     signal, label = builder.info.supervised_keys or (None, None)
     if not isinstance(features.get(label), tfds.features.ClassLabel):
-        raise InputError(f"data set {name} is not of signals with one class each")
+        raise InputError(f"data set {name} does not consist of signals with one class each")
 
     def read(example):
         if channels is None:
-            x = tf.cast(example[signal], tf.float32) / 32768  # whole numbers of 16 bits
+            x = tf.cast(example[signal], tf.float32) / 32768  # 16-bit integers
         else:
             x = tf.stack([tf.cast(example[signal][key], tf.float32) for key in channels], axis=-1)
         x = x[:length]
@@ -108,7 +108,7 @@ def load_signals(
 
 
 def turned(x, turn, seed):
-    """Each signal `(T, 3)` of a batch rotated at random, its strength changed by 20 % at most."""
+    """Each signal `(T, 3)` of a batch rotated at random and scaled by at most 20 %."""
     count = tf.shape(x)[0]
     a, b, c = tf.unstack(tf.random.normal((3, count), stddev=turn, seed=seed))
     zero = tf.zeros_like(a)

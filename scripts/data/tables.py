@@ -1,7 +1,7 @@
-"""tables: any tabular data set of tfds with one class each row as three tf.data pipelines.
+"""tables: any tabular data set of tfds with one class per row as three tf.data pipelines.
 
     rows -> numbers as they are, classes one-hot, texts left out -> shuffled (training only)
-         -> batched -> ahead
+         -> batched -> prefetched
 
 A missing number (NaN) becomes the mean of its column in the training part.
 """
@@ -53,9 +53,9 @@ def load_table(name, *, batch_size, seed, data_dir=None, download_dir=None, with
     keys, label = builder.info.supervised_keys or (None, None)
     features = dict(builder.info.features.items())
     if not isinstance(features.get(label), tfds.features.ClassLabel):
-        raise InputError(f"data set {name} is not a table with one class each row")
+        raise InputError(f"data set {name} is not a table with one class per row")
     keys = list(keys) if isinstance(keys, dict) else [keys]
-    # penguins/simple counts the class itself among the columns that it is to be told from.
+    # penguins/simple lists the class itself among the columns to predict it from.
     keys = [key for key in keys if key not in {label, *without}]
     rows = list(builder.as_dataset(split="train", shuffle_files=False).as_numpy_iterator())
     columns = {}
@@ -87,7 +87,7 @@ def load_table(name, *, batch_size, seed, data_dir=None, download_dir=None, with
 
 
 def numbers(key, feature, values):
-    """The columns `{name: (rows,)}` that one feature becomes; a text becomes none."""
+    """The columns `{name: (rows,)}` that a feature becomes; a text becomes none."""
     if isinstance(feature, tfds.features.ClassLabel):
         return {
             f"{key} {name}": np.equal(values, i).astype("float32")

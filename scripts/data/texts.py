@@ -1,8 +1,8 @@
 """texts: any data set of tfds with a text and a class as three tf.data pipelines, and its words.
 
-    file -> (text, label) -> cached -> shuffled (training only) -> batched -> ahead
+    file -> (text, label) -> cached -> shuffled (training only) -> batched -> prefetched
 
-The texts stay texts: the model begins with the vectorizer, so that what is saved reads them too.
+The texts stay texts: the model begins with the vectorizer, so that a saved model reads texts too.
 """
 
 import dataclasses
@@ -50,16 +50,16 @@ def load_texts(
         seed: of the order of the training part.
         data_dir, download_dir: see `prepare`.
         keys: of the text and the class among the features, where the data set names no
-            `supervised_keys`; and of the name of the class, where the class is but a number.
-        vocabulary: at most so many words are known, the most frequent ones of the training part.
-        length: of a text in words; what is longer is cut off.
+            `supervised_keys`; and of the class's name, where the class is only a number.
+        vocabulary: the largest number of words, the most frequent ones of the training part.
+        length: of a text in words; longer ones are cut off.
     """
     builder = prepare(name, data_dir, download_dir)
     text, label, *named = keys or builder.info.supervised_keys or (None, None)
     features = dict(builder.info.features.items())
     of_classes = isinstance(features.get(label), tfds.features.ClassLabel) or named
     if not isinstance(features.get(text), tfds.features.Text) or not of_classes:
-        raise InputError(f"data set {name} is not of texts with one class each")
+        raise InputError(f"data set {name} does not consist of texts with one class each")
 
     def pipeline(split, training=False):
         examples = builder.as_dataset(split=split, shuffle_files=False)
@@ -89,6 +89,6 @@ def load_texts(
 
 
 def names(examples, label, name):
-    """The names of classes that are numbers: what stands under the key `name` beside each."""
+    """The names of classes that are numbers, found under the key `name` beside each."""
     found = {int(example[label]): example[name].decode() for example in examples}
     return [found.get(i, str(i)) for i in range(max(found) + 1)]

@@ -1,6 +1,6 @@
 """videos: any video-classification data set of tfds as three tf.data pipelines.
 
-file -> (video, label) -> cached -> shuffled (training only) -> batched -> video / 255 -> ahead
+file -> (video, label) -> cached -> shuffled (training only) -> batched -> video / 255 -> prefetched
 """
 
 import dataclasses
@@ -37,9 +37,9 @@ def load_videos(
         name: of the tfds data set.
         batch_size: of all three parts.
         seed: of the order of the training part.
-        frames: how many frames are taken of each video, evenly spread; needed where videos are of
-            several lengths.
-        size: `(H, W)` that frames are scaled to; needed where they are of several sizes.
+        frames: number of frames taken from each video, evenly spread; needed where their lengths
+            differ.
+        size: `(H, W)` that frames are scaled to; needed where their sizes differ.
         data_dir, download_dir: see `prepare`.
     """
     builder = prepare(name, data_dir, download_dir)
@@ -47,11 +47,11 @@ def load_videos(
     if not {"video", "label"} <= set(features) or not isinstance(
         features["label"], tfds.features.ClassLabel
     ):
-        raise InputError(f"data set {name} is not of videos with one class each")
+        raise InputError(f"data set {name} does not consist of videos with one class each")
     video, label = features["video"], features["label"]
     shape = (frames or video.shape[0], *(size or video.shape[1:3]), video.shape[3])
     if None in shape:
-        raise InputError(f"data set {name} has videos of several sizes: its recipe must give one")
+        raise InputError(f"data set {name} has videos of different sizes: its recipe must set one")
 
     def read(example):
         video = example["video"]

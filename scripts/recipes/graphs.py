@@ -1,4 +1,4 @@
-"""The recipes of graphs: classes of nodes, classes of whole graphs, what somebody will like."""
+"""The recipes of graphs: classes of nodes, classes of whole graphs, recommendations."""
 
 import functools
 
@@ -27,7 +27,7 @@ def node_classifier(conv, **fixed):
 
 node_classification = functools.partial(
     Recipe,
-    task="classes of a graph's nodes",
+    task="node classification",
     rival="label propagation",
     loss=None,
     metrics=(),
@@ -52,7 +52,7 @@ graphs = functools.partial(
 
 
 def only(name, load):
-    """A data set that goes with a model of its own."""
+    """A data set that goes with one model only."""
     return Data(name, load, {}, {name: {}})
 
 
@@ -71,7 +71,7 @@ def graph_classifier(pooling="GraphSumPooling", **fixed):
 
 graph_classification = functools.partial(
     Recipe,
-    task="classes of graphs",
+    task="graph classification",
     shows=("GINConv", "GraphSumPooling"),
     rival="commonest class",
     loss="sparse_categorical_crossentropy",
@@ -106,7 +106,7 @@ GRAPH_RECIPES = {
         short=100,
     ),
     "influencers-sage": node_classification(
-        about="who is heard in a social network (2000 generated accounts), GraphSAGE",
+        about="who is influential in a social network (2000 generated accounts), GraphSAGE",
         data=nodes("influencers"),
         model=node_classifier("SAGEConv", units=32),
         shows=("SAGEConv",),
@@ -184,7 +184,7 @@ GRAPH_RECIPES = {
         about="which graphs of up to 7 nodes have a triangle (1253, from networkx), GIN",
         data=graphs("graph_atlas"),
         shows=("GINConv", "GraphAveragePooling"),
-        # Whether something is there anywhere is no sum over nodes: one more layer after pooling.
+        # Whether something exists anywhere is not a sum over nodes: one more layer after pooling.
         model=graph_classifier("GraphAveragePooling", hidden=64),
         epochs=40,
         short=30,
@@ -215,7 +215,7 @@ GRAPH_RECIPES = {
         learning_rate=1e-3,
     ),
     "movielens-lightgcn": Recipe(
-        task="what somebody will like",
+        task="recommendation",
         shows=("GraphConv", "Embedding"),
         rival="most popular",
         about="what people will like (MovieLens, 100,836 ratings of 610 people), LightGCN",

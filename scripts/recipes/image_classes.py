@@ -11,7 +11,7 @@ PICTURES = {
 images = functools.partial(Data, load=lazy("scripts.data.images", "load_images"), **PICTURES)
 image_classification = functools.partial(
     Recipe,
-    task="classes of images",
+    task="image classification",
     shows=("Conv2D", "MaxPooling2D", "BatchNormalization", "Dropout"),
     rival="nearest class mean",
     loss="sparse_categorical_crossentropy",

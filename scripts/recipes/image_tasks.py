@@ -1,4 +1,4 @@
-"""The recipes for images and videos that do more, or other things, than naming a class."""
+"""The recipes for images and videos other than image classification."""
 
 import functools
 
@@ -35,7 +35,7 @@ def boxes(name, cell):
 
 segmentation = functools.partial(
     Recipe,
-    task="classes of pixels",
+    task="segmentation",
     shows=("Conv2DTranspose", "Conv2D", "MaxPooling2D"),
     rival="all background",
     loss=None,
@@ -47,7 +47,7 @@ segmentation = functools.partial(
 )
 detection = functools.partial(
     Recipe,
-    task="boxes around objects",
+    task="object detection",
     shows=("Conv2D", "BatchNormalization", "ReLU"),
     rival="the same boxes in every image",
     loss=None,
@@ -59,7 +59,7 @@ detection = functools.partial(
 )
 video_classification = functools.partial(
     Recipe,
-    task="classes of videos",
+    task="video classification",
     shows=("Conv3D", "MaxPooling3D", "GlobalAveragePooling3D"),
     rival="commonest class",
     loss="sparse_categorical_crossentropy",
@@ -69,7 +69,7 @@ video_classification = functools.partial(
 )
 reconstruction = functools.partial(
     Recipe,
-    task="images through few numbers",
+    task="reconstruction",
     shows=("Conv2D", "Conv2DTranspose", "Dense"),
     rival="the mean image",
     loss="binary_crossentropy",
@@ -144,7 +144,7 @@ IMAGE_TASKS = {
         batch_size=16,
     ),
     "digits-autoencoder": reconstruction(
-        about="handwritten digits through 8 numbers, convolutional autoencoder",
+        about="handwritten digits squeezed into 8 numbers, convolutional autoencoder",
         data=images_twice("digits"),
         model=with_shape("autoencoder", latent=8),
         **of_task("reconstruction", "pictures"),
@@ -153,7 +153,7 @@ IMAGE_TASKS = {
         batch_size=32,
     ),
     "mnist-autoencoder": reconstruction(
-        about="handwritten digits 28x28 through 16 numbers, convolutional autoencoder",
+        about="handwritten digits 28x28 squeezed into 16 numbers, convolutional autoencoder",
         data=images_twice("mnist"),
         model=with_shape("autoencoder", latent=16),
         **of_task("reconstruction", "pictures"),
@@ -161,7 +161,7 @@ IMAGE_TASKS = {
         batch_size=128,
     ),
     "digits-vae": reconstruction(
-        about="handwritten digits through 8 numbers, variational autoencoder that invents more",
+        about="handwritten digits squeezed into 8 numbers, variational autoencoder",
         data=images_twice("digits"),
         model=with_shape("vae", latent=8, divergence=0.5),
         **of_task("reconstruction", pictures="pictures_and_samples"),
@@ -170,7 +170,7 @@ IMAGE_TASKS = {
         batch_size=32,
     ),
     "mnist-vae": reconstruction(
-        about="handwritten digits 28x28 through 16 numbers, variational autoencoder",
+        about="handwritten digits 28x28 squeezed into 16 numbers, variational autoencoder",
         data=images_twice("mnist"),
         model=with_shape("vae", latent=16),
         **of_task("reconstruction", pictures="pictures_and_samples"),
@@ -178,7 +178,7 @@ IMAGE_TASKS = {
         batch_size=128,
     ),
     "digits-gan": invention(
-        about="invented handwritten digits 8x8, DCGAN",
+        about="new handwritten digits 8x8, DCGAN",
         data=images("digits"),
         model=with_shape("gan", latent=16, filters=(64,)),
         epochs=60,
@@ -187,7 +187,7 @@ IMAGE_TASKS = {
         dropout=0.0,
     ),
     "mnist-gan": invention(
-        about="invented handwritten digits 28x28, DCGAN",
+        about="new handwritten digits 28x28, DCGAN",
         data=images("mnist"),
         model=with_shape("gan", latent=64, filters=(64, 128)),
         epochs=20,
@@ -195,7 +195,7 @@ IMAGE_TASKS = {
         learning_rate=2e-4,
     ),
     "fashion-mnist-gan": invention(
-        about="invented articles of clothing 28x28, DCGAN",
+        about="new articles of clothing 28x28, DCGAN",
         data=images("fashion_mnist"),
         model=with_shape("gan", latent=64, filters=(64, 128)),
         epochs=20,

@@ -10,8 +10,8 @@ from scripts.recipes import RECIPES
 from scripts.settings import Hyperparameters
 
 HEAD = ("recipe", "task", "data sets", "layers on show", "figure of merit")
-GAP = 2  # blanks right of each cell
-LEGEND = "* is taken unless --data names another one; + needs no network"
+GAP = 2  # spaces right of each cell
+LEGEND = "* is used unless --data names another one; + needs no network"
 
 
 def table(width):

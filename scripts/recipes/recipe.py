@@ -22,7 +22,7 @@ def lazy(module, name, *arguments, **options):
 
 
 def of_task(module, *names, **others):
-    """Fields of a recipe: these functions of `scripts.tasks.module`; others have another name."""
+    """Fields of a recipe: functions of `scripts.tasks.module`, `others` as `field=function`."""
     functions = {**{name: name for name in names}, **others}
     return {field: lazy(f"scripts.tasks.{module}", name) for field, name in functions.items()}
 
@@ -45,10 +45,10 @@ class Data:
 
     name: of the data set.
     load: `(name, *, batch_size, seed, data_dir, download_dir, ...) -> data` with the tf.data
-        pipelines `train`, `validation` and `test`, and whatever the recipe looks for.
-    offline: `{name: what load must be told of it}`, of what comes with a dependency or is
-        generated.
-    tfds: the same, of what is downloaded.
+        pipelines `train`, `validation` and `test`, and whatever else the recipe uses.
+    offline: `{name: further options of load}`, for the data sets that come with a dependency or
+        are generated.
+    tfds: the same, for those that are downloaded.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Data:
         """The data of this name, or of the recipe's own data set."""
         name, known = name or self.name, self.offline | self.tfds
         if name not in known and known[self.name]:
-            # What must be told of a data set is not known of this one.
+            # Its pipeline needs further options, which are not known for this data set.
             raise InputError(f"data set {name}: this recipe reads {', '.join(known)}")
         return self.load(name, **known.get(name, {}), **settings)
 
@@ -70,27 +70,27 @@ class Recipe(Hyperparameters):
     """A task: data, model, what to minimize, what to report; and defaults of the hyperparameters.
 
     task: what is learned, in a few words. about: on what, and by which kind of model.
-    shows: the layers that it is there to show.
+    shows: the layers that it demonstrates.
     data: where the examples come from.
     model: `(data, dropout, l1, l2, layers) -> keras.Model`.
     loss, metrics: as `keras.Model.compile` takes them.
     objective: `(data) -> arguments of compile` that depend on the data, such as a metric that must
         know the number of classes; they go before `loss` and `metrics`.
-    callbacks: `(data, folder) -> callbacks` of the training, beside those that each run has.
+    callbacks: `(data, folder) -> callbacks` of the training, besides those of every run.
     figure: the metric that the run is judged by.
-    select: the logged value whose best epoch gives the weights that are kept, and `mode`, whether
-        the best is the "min" or the "max".
+    select: the logged value whose best epoch's weights are kept, and `mode`, whether the best is
+        the "min" or the "max".
     better: whether a "max" or a "min" of the figure is sought.
-    measure: `(model, data) -> {name: figure on the test part}` beside what Keras measures.
-    baseline: `(data) -> (its name, its figure on the test part)`: what is reached without learning
-        layers. rival: which one it is, or which ones, of which it is the best.
-    pictures: `(model, data) -> {file name: matplotlib figure}`, beside the curves.
+    measure: `(model, data) -> {name: figure on the test part}` besides what Keras measures.
+    baseline: `(data) -> (its name, its figure on the test part)`: what is reached without layers
+        that learn. rival: which one it is, or which ones, if it is the best of several.
+    pictures: `(model, data) -> {file name: matplotlib figure}`, besides the curves.
     files: `(data) -> {file name: text}`: what else belongs to the run, such as a vocabulary.
     divisible: whether a batch can be divided among devices; a graph's nodes cannot.
     decay: whether the learning rate falls to 0 along a cosine, or stays.
-    momentum: of Adam, the share of the old in its mean of gradients (beta_1).
+    momentum: beta_1 of Adam, the share of the past in its mean of gradients.
     patience: epochs without a better `select` after which the training ends; None: it never does.
-    short: epochs that suffice to beat the baseline clearly; None where it takes all of them.
+    short: epochs that are enough to beat the baseline clearly; None where it takes all.
     """
 
     task: str

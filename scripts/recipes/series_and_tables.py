@@ -21,7 +21,7 @@ def forecaster(kind, **fixed):
 
 forecast = functools.partial(
     Recipe,
-    task="the next values of a series",
+    task="forecasting",
     rival="seasonal naive or naive",
     loss="mean_absolute_error",
     metrics=("mae",),
@@ -57,7 +57,7 @@ def sequence_classifier(**fixed):
 
 signal_classification = functools.partial(
     Recipe,
-    task="classes of sounds and signals",
+    task="signal classification",
     shows=("Conv1D", "MaxPooling1D", "GRU"),
     rival="commonest class",
     loss="sparse_categorical_crossentropy",
@@ -74,7 +74,9 @@ table = functools.partial(
     tfds={
         "penguins/simple": {},
         "german_credit_numeric": {},
-        "titanic": {"without": ("body",)},  # numbered only when found: it tells who died
+        "titanic": {
+            "without": ("body",)
+        },  # a number given to the bodies found: it reveals who died
     },
 )
 
@@ -86,7 +88,7 @@ def mlp(*units):
 
 table_classification = functools.partial(
     Recipe,
-    task="classes of rows of a table",
+    task="table classification",
     shows=("Dense", "Dropout"),
     rival="commonest class",
     loss="sparse_categorical_crossentropy",
@@ -117,7 +119,7 @@ NUMBER_RECIPES = {
         short=4,
     ),
     "temperatures-gru": forecast(
-        about="lowest temperatures of Melbourne (3650 days), those of the next week, GRU",
+        about="daily minimum temperatures of Melbourne (3650 days), the next week, GRU",
         data=series("daily_min_temperatures"),
         model=forecaster("GRU"),
         shows=("GRU", "Dense"),
@@ -146,8 +148,8 @@ NUMBER_RECIPES = {
         batch_size=128,
     ),
     "gestures": signal_classification(
-        about="gestures of a hand with a smartwatch (3251 gestures, 20 classes), tested on people "
-        "that were not trained on, convolutions and a GRU",
+        about="hand gestures with a smartwatch (3251 gestures, 20 classes), tested on people "
+        "unseen in training, convolutions and a GRU",
         data=signals("smartwatch_gestures"),
         model=sequence_classifier(filters=(64, 128), units=128),
         epochs=40,
@@ -170,7 +172,7 @@ NUMBER_RECIPES = {
         data=table("penguins/simple"),
     ),
     "german-credit-mlp": table_classification(
-        about="who paid a credit back (1000 people), multi-layer perceptron",
+        about="who paid back a loan (1000 people), multi-layer perceptron",
         data=table("german_credit_numeric"),
     ),
     "titanic-mlp": table_classification(

@@ -25,7 +25,7 @@ def text_model(name, **fixed):
 
 text_classification = functools.partial(
     Recipe,
-    task="classes of texts",
+    task="text classification",
     rival="commonest class",
     loss="sparse_categorical_crossentropy",
     metrics=("accuracy",),
@@ -58,7 +58,7 @@ def language(cell, *units):
 
 language_modeling = functools.partial(
     Recipe,
-    task="the next character",
+    task="language modeling",
     rival="unigram",
     loss="sparse_categorical_crossentropy",
     metrics=("sparse_categorical_crossentropy",),  # nats a character, without penalties
@@ -136,13 +136,13 @@ TEXT_RECIPES = {
         model=text_model("text_convnet", widths=(2, 3, 4), embedding=200),
     ),
     "imdb-lstm": text_classification(
-        about="reviews of films, good or bad (50,000 texts), LSTM both ways",
+        about="film reviews, good or bad (50,000 texts), LSTM both ways",
         data=texts("imdb_reviews"),
         model=text_model("text_rnn", cell="LSTM"),
         shows=("Embedding", "LSTM"),
     ),
     "ag-news-convnet": text_convnet(
-        about="subject of news (127,600 texts), convolutions over words",
+        about="topics of news (127,600 texts), convolutions over words",
         data=texts("ag_news_subset"),
         epochs=5,
         batch_size=128,

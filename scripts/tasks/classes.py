@@ -14,7 +14,7 @@ from scripts.tasks import plots
 
 
 def examples(part):
-    """All examples of a pipeline, one a row, and their labels."""
+    """All examples of a pipeline, one per row, and their labels."""
     x, labels = (np.concatenate(column) for column in zip(*part.as_numpy_iterator(), strict=True))
     return x.reshape(len(x), -1), labels
 
@@ -24,15 +24,15 @@ def labels_of(part):
 
 
 def nearest_mean(data):
-    """Accuracy on the test part of the class whose mean in training lies nearest."""
-    with warnings.catch_warnings():  # of features that are always equal, such as black corners
+    """Accuracy on the test part of the class whose mean over the training part is nearest."""
+    with warnings.catch_warnings():  # of constant features, such as black corners
         warnings.filterwarnings("ignore", "self.within_class_std_dev_", UserWarning)
         nearest = NearestCentroid().fit(*examples(data.train))
     return "nearest class mean", float(nearest.score(*examples(data.test)))
 
 
 def commonest(train, test):
-    """Accuracy on labels `test` of the class that is commonest among the labels `train`."""
+    """Accuracy on the labels `test` of the class that is most common in the labels `train`."""
     dummy = DummyClassifier(strategy="most_frequent").fit(train, train)
     return "commonest class", float(dummy.score(test, test))
 
@@ -49,12 +49,12 @@ def naive_bayes(data):
 
 
 def also_naive_bayes(model, data):
-    """A hard rival where there are few texts, told beside the baseline that is to be beaten."""
+    """A strong rival where texts are few, reported beside the baseline to beat."""
     return {"accuracy_naive_bayes": naive_bayes(data)[1]}
 
 
 def pictures(model, data):
-    """Which class was taken for which."""
+    """The confusion matrix."""
     pairs = [(y.numpy(), model.predict_on_batch(x).argmax(-1)) for x, y in data.test]
     truth, predicted = (np.concatenate(column) for column in zip(*pairs, strict=True))
     return {"confusion.png": plots.confusion(truth, predicted, data.classes, data.name)}
@@ -65,7 +65,7 @@ def pictures_of_signals(model, data):
 
 
 def signals(data):
-    """One signal of each class, as it comes and, for sounds, its spectrum over time."""
+    """One signal of each class, as it is and, for sounds, its spectrum over time."""
     found = {}
     for x, labels in data.test.as_numpy_iterator():
         for signal, label in zip(x, labels, strict=True):

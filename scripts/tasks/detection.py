@@ -1,9 +1,9 @@
-"""detection: how good found boxes are, and what guessing would reach.
+"""detection: how good the detected boxes are, and how good guesses would be.
 
 A detection is a hit if it overlaps a true box of its class, in its image, that no more probable
 detection has taken. Going from the most to the least probable detection of a class, precision
 (share of hits) falls while recall (share of true boxes hit) rises; the average precision is the
-area under the falling envelope of precision over recall, and its mean is that over the classes.
+area under the falling envelope of precision over recall, and its mean is taken over the classes.
 
 Everingham et al., The PASCAL visual object classes challenge, IJCV 2010.
 """
@@ -30,8 +30,8 @@ def average_precision(hits, total):
     """The area under precision over recall.
 
     Args:
-        hits: whether each detection is one, the most probable first.
-        total: how many true boxes there are.
+        hits: whether each detection is a hit, the most probable first.
+        total: number of true boxes.
     """
     hits = np.cumsum(hits)
     recall = hits / total
@@ -41,12 +41,12 @@ def average_precision(hits, total):
 
 
 def mean_average_precision(truth, found, overlap=0.5):
-    """The mean over the classes that occur.
+    """The mean of the average precision over the classes that occur.
 
     Args:
-        truth: of each image the boxes `(n, 4)` and labels `(n,)`.
-        found: of each image the boxes `(m, 4)`, labels `(m,)` and scores `(m,)`.
-        overlap: intersection over union from which on a detection may be a hit.
+        truth: for each image, the boxes `(n, 4)` and labels `(n,)`.
+        found: for each image, the boxes `(m, 4)`, labels `(m,)` and scores `(m,)`.
+        overlap: the least intersection over union of a hit and its box.
     """
     scores, hits, totals = {}, {}, {}  # by class
     for (boxes, labels), (found_boxes, found_labels, found_scores) in zip(
@@ -109,7 +109,8 @@ def callbacks(data, folder):
 def baseline(data):
     """The same guesses for every image.
 
-    Tiles of the size of the mean training box, each for every class, scored by how common it is.
+    Tiles of the size of the mean training box, each for every class, scored by the share of the
+    class.
     """
     boxes = np.concatenate([boxes for boxes, _ in data.truth["train"]])
     labels = np.concatenate([labels for _, labels in data.truth["train"]])
@@ -129,7 +130,7 @@ def baseline(data):
 
 
 def pictures(model, data, score=0.3):
-    """True boxes dashed, found ones in full with class and probability, from `score` on."""
+    """True boxes dashed, detected ones solid, with class and probability of at least `score`."""
     images, _ = plots.first(data.test)
     picture, axes = plots.grid(2, len(images) // 2, side=2.4)
     size = np.tile(data.shape[:2], 2)
@@ -149,5 +150,5 @@ def pictures(model, data, score=0.3):
                 left, top = draw(one, box, color="tab:red")
                 text = f"{data.classes[label]} {probability:.0%}"
                 one.text(left, top, text, color="yellow", size=7, va="bottom", clip_on=True)
-    picture.suptitle(f"{data.name}, test: true (dashed) and found, from {score:.0%} on")
+    picture.suptitle(f"{data.name}, test: true (dashed) and detected, at least {score:.0%}")
     return {"boxes.png": picture}

@@ -10,7 +10,7 @@ def naive_forecast(values, begins, horizon):
 
 
 def seasonal_forecast(values, begins, horizon, season):
-    """The values of one season ago, or of as many seasons as it takes to be known."""
+    """The values one season earlier, or as many seasons as it takes for them to be known."""
     ahead = np.arange(horizon)
     return values[begins[:, None] + ahead - season * (ahead // season + 1)]
 

@@ -1,10 +1,10 @@
-"""generation: how close invented images come to real ones.
+"""generation: how close generated images come to real ones.
 
     Fréchet distance    |m - m'|² + tr(C + C' - 2 (C C')^½) between the means m and covariances C of
-                        the features of real and of invented images; 0 is best. The features are the
+                        the features of real and generated images; 0 is best. The features are the
                         hidden layer of a small classifier trained on the same training part.
-    neighbor accuracy   how often an image's nearest neighbor among real and invented ones is of its
-                        own kind; 0.5 is best (no difference seen), 1 worst, below 0.5 is copying.
+    neighbor accuracy   how often an image's nearest neighbor among real and generated ones is of
+                        its own kind; 0.5 is best (no difference), 1 worst, below 0.5 copied.
 
 Heusel et al., GANs trained by a two time-scale update rule, NeurIPS 2017; Lopez-Paz & Oquab,
 Revisiting classifier two-sample tests, ICLR 2017.
@@ -24,7 +24,7 @@ MOST = 2000  # images that are compared; the distance falls with their number
 
 @functools.lru_cache(maxsize=1)
 def judge(data):
-    """A model from images to features, which a data set has once."""
+    """A model from images to features, one for each data set."""
     keras.utils.set_random_seed(0)  # the same judge in each run
     classifier = convnet(
         data.shape, len(data.classes), filters=(16, 32), units=32, layers=keras.layers
@@ -32,7 +32,7 @@ def judge(data):
     classifier.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     parts = zip(*data.train.as_numpy_iterator(), strict=True)
     images, labels = (np.concatenate(part) for part in parts)
-    # The pipeline has another order each time; brightness is a fixed one.
+    # The pipeline's order changes each time; this order depends on the images alone.
     order = np.argsort(images.reshape(len(images), -1) @ np.arange(math.prod(data.shape)))
     epochs = max(2, 20_000 // len(images))
     classifier.fit(images[order], labels[order], epochs=epochs, verbose=0)
@@ -46,7 +46,7 @@ def real(data, part):
     return np.concatenate(images)[:MOST]
 
 
-def invent(model, count, seed=0):
+def generate(model, count, seed=0):
     """Images of a generator, the same at each call."""
     latent = np.random.RandomState(seed).standard_normal((count, model.generator.input_shape[-1]))
     return model.generator.predict(latent.astype("float32"), verbose=0)
@@ -59,7 +59,7 @@ def root(matrix):
 
 
 def frechet_distance(features, others):
-    """Between normal distributions fitted to features `(n, F)` and `(m, F)`."""
+    """The distance of normal distributions fitted to features `(n, F)` and `(m, F)`."""
     features, others = (np.asarray(x, "float64") for x in (features, others))
     difference = features.mean(0) - others.mean(0)
     first, second = (np.cov(x, rowvar=False) for x in (features, others))
@@ -87,7 +87,7 @@ def distance(data, images, part):
 
 def measure(model, data, part="test"):
     """Both figures of a generator, against a part of the data."""
-    images = invent(model, len(real(data, part)))
+    images = generate(model, len(real(data, part)))
     return {
         "frechet_distance": distance(data, images, part),
         "neighbor_accuracy": neighbor_accuracy(real(data, part), images),
@@ -96,13 +96,13 @@ def measure(model, data, part="test"):
 
 def callbacks(data, folder):
     """Log the figures of the validation part, and draw a picture of samples after each epoch."""
-    (folder / "samples").mkdir(exist_ok=True)  # it is there where a training is resumed
+    (folder / "samples").mkdir(exist_ok=True)  # it exists where training is resumed
 
     def log(epoch, logs):
         figures = measure(callback.model, data, "validation")
         logs.update({f"val_{name}": value for name, value in figures.items()})
-        samples = invent(callback.model, 60)
-        picture = plots.invented(samples, f"{data.name}: after epoch {epoch + 1}")
+        samples = generate(callback.model, 60)
+        picture = plots.mosaic(samples, f"{data.name}: after epoch {epoch + 1}")
         picture.savefig(folder / "samples" / f"epoch_{epoch + 1:03}.png", dpi=80)
 
     callback = keras.callbacks.LambdaCallback(on_epoch_end=log)
@@ -110,7 +110,7 @@ def callbacks(data, folder):
 
 
 def baseline(data):
-    """The lowest Fréchet distance, on the test part, among ways to invent that learn no layer."""
+    """The lowest Fréchet distance, on the test part, of generators without learned layers."""
     images, count = real(data, "train"), len(real(data, "test"))
     flat = images.reshape(len(images), -1)
     random = np.random.RandomState(0)
@@ -130,4 +130,4 @@ def baseline(data):
 
 
 def pictures(model, data):
-    return {"samples.png": plots.invented(invent(model, 60), f"{data.name}: invented")}
+    return {"samples.png": plots.mosaic(generate(model, 60), f"{data.name}: generated")}

@@ -24,7 +24,7 @@ def files(data):
 
 
 def pictures(model, data, lines=20, columns=80):
-    """The beginning of the test text; the darker a character's ground, the less likely it was."""
+    """The beginning of the test text; the darker its background, the less likely a character."""
     x, y = (
         np.concatenate(part) for part in zip(*data.test.take(1).as_numpy_iterator(), strict=True)
     )

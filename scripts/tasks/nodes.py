@@ -1,4 +1,4 @@
-"""nodes: which class each node of a graph is of; some are known."""
+"""nodes: the class of each node of a graph, where some are known."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from scripts.tasks import classes, plots
 
 
 def objective(data):
-    """The loss of node classes, where the sample weights say whose count."""
+    """The loss over nodes; the sample weights say which ones count."""
     return {"loss": "sparse_categorical_crossentropy", "weighted_metrics": ["accuracy"]}
 
 
@@ -33,7 +33,7 @@ def label_propagation(data, steps=50):
         received = np.zeros_like(shares)
         np.add.at(received, targets, shares[sources])
         shares = received / degree
-    # A node that no label reaches gets the commonest class.
+    # A node that no label reaches gets the most common class.
     shares[shares.sum(1) == 0] = one_hot.mean(0)
     return "label propagation", accuracy(data, shares.argmax(1))
 
@@ -51,7 +51,7 @@ def most_followed(data):
 
 
 def pictures(model, data):
-    """Which class was taken for which, and the test nodes as the last hidden layer sees them."""
+    """The confusion matrix, and the test nodes as the last hidden layer sees them."""
     test = data.of("test")
     inputs = [data.ids, data.weights, data.edges]
     predicted = model.predict_on_batch(inputs).argmax(-1)
@@ -63,7 +63,7 @@ def pictures(model, data):
 
 
 def scatter(model, data, inputs):
-    """The nodes in the two directions in which their hidden features differ the most.
+    """The nodes along the two directions in which their hidden features vary the most.
 
     A model without a hidden layer (SGC) shows its scores.
     """

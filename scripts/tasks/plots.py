@@ -38,9 +38,10 @@ def curves(history, best, figure, title, baseline=None):
 
 
 def confusion(labels, predicted, classes, name):
-    """How often each class was taken for each; colors are shares of the row's class.
+    """The confusion matrix; a color is a share of the true class, the row.
 
-    The picture grows with the classes and with their names; of more than MANY, no counts are shown.
+    The picture grows with the number of classes and the length of their names; with more than MANY
+    classes, no counts are shown.
     """
     matrix = confusion_matrix(labels, predicted, labels=range(len(classes)))
     counts = matrix.sum(1)
@@ -103,8 +104,8 @@ def first(data, count=8):
     return np.array(images[:count]), answers[:count]
 
 
-def invented(images, title, columns=12):
-    """Invented images, as one mosaic; their number is a multiple of `columns`."""
+def mosaic(images, title, columns=12):
+    """Images side by side in one picture; their number is a multiple of `columns`."""
     images = np.pad(images, [(0, 0), (0, 1), (0, 1), (0, 0)], constant_values=1)  # white lines
     count, height, width, channels = images.shape
     rows = images.reshape(-1, columns, height, width, channels).swapaxes(1, 2)

@@ -19,7 +19,7 @@ def answers(data, part, model=None):
 
 
 def by_task(truth, weights, guesses):
-    """Average precision of each task, NaN where the answers are not of both kinds."""
+    """Average precision of each task, NaN where all answers are the same."""
     figures = np.full(truth.shape[1], np.nan)
     for i in range(truth.shape[1]):
         known = weights[:, i] > 0
@@ -35,7 +35,7 @@ def measure(model, data):
 
 
 def baseline(data):
-    """The average precision of guesses at random."""
+    """The average precision of random guesses."""
     truth, weights, _ = answers(data, "test")
     shares = truth.sum(0) / np.maximum(weights.sum(0), 1)
     return "guessing", float(shares[shares > 0].mean())

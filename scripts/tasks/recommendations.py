@@ -11,7 +11,7 @@ LENGTH = 20
 def objective(data):
     return {
         "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        "metrics": ["accuracy"],  # the share of pairs in which the liked one is the higher
+        "metrics": ["accuracy"],  # the share of pairs in which the liked one scores higher
     }
 
 
@@ -27,7 +27,7 @@ def scores(model, data, users):
 
 
 def best(scores, seen, length=LENGTH):
-    """The `length` items (rows, length) of the highest score that were not seen, best first."""
+    """The `length` unseen items of the highest scores (rows, length), best first."""
     return np.argsort(-np.where(seen, -np.inf, scores), 1, kind="stable")[:, :length]
 
 
@@ -35,11 +35,11 @@ def rank_figures(found, liked):
     """Recall and NDCG, means over the users who like anything.
 
     recall = liked ones found / liked ones (at most `length`)
-    NDCG = Σ over liked ones, found at place p = 0, 1, ..., of 1 / log2(p + 2), by its best value
+    NDCG = Σ over liked ones, found at place p = 0, 1, ..., of 1 / log2(p + 2), over its best value
 
     Args:
         found: items (users, length), best first.
-        liked: (users, items), whether.
+        liked: booleans (users, items).
     """
     hits = np.take_along_axis(liked, found, 1)
     recall = hits.sum(1) / np.minimum(liked.sum(1), found.shape[1])
@@ -67,7 +67,7 @@ def measure(model, data):
 
 
 def popular(data):
-    """The figures of recommending to everybody what most liked in training."""
+    """The figures of recommending the most liked items of the training part to everybody."""
     users, liked = testers(data)
     count = np.bincount(data.pairs["train"][:, 1] - data.users, minlength=data.items)
     found = best(np.broadcast_to(count, liked.shape).astype(float), data.seen[users])
@@ -79,7 +79,7 @@ def baseline(data):
 
 
 def pictures(model, data, length=8):
-    """What some users liked, and what is recommended to them; * where they did like it."""
+    """What some users liked, and what is recommended to them; * marks what they did like."""
     users, liked = testers(data)
     chosen = np.linspace(0, len(users) - 1, 3).astype(int)
     found = best(scores(model, data, users[chosen]), data.seen[users[chosen]], length)

@@ -1,4 +1,4 @@
-"""reconstruction: images through a few numbers and back, judged by the squared error of a pixel."""
+"""reconstruction: images squeezed into a few numbers and restored, judged by the squared error."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from scripts.tasks import plots
 
 
 def load(name, **options):
-    """Images of which each is its own answer."""
+    """Images, each its own target."""
     data = load_images(name, **options)
     parts = ("train", "validation", "test")
     return dataclasses.replace(
@@ -18,7 +18,7 @@ def load(name, **options):
 
 
 def baseline(data):
-    """Each image is answered with the mean image of the training part."""
+    """Each image is restored as the mean image of the training part."""
     images = np.concatenate([x for x, _ in data.train.as_numpy_iterator()])
     mean = images.mean(0, dtype="float64")
     test = data.test.unbatch().as_numpy_iterator()
@@ -40,9 +40,9 @@ def pictures(model, data):
 
 
 def pictures_and_samples(model, data):
-    """Of a variational autoencoder, also images of codes that it draws."""
+    """The same for a variational autoencoder, and images decoded from random codes."""
     decoder = model.get_layer("decoder")
     codes = np.random.RandomState(0).standard_normal((60, decoder.input_shape[-1]))
     samples = decoder.predict(codes.astype("float32"), verbose=0)
-    samples = plots.invented(samples, f"{data.name}: invented")
+    samples = plots.mosaic(samples, f"{data.name}: generated")
     return {**pictures(model, data), "samples.png": samples}

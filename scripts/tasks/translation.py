@@ -1,4 +1,4 @@
-"""translation: how near translations come to their references.
+"""translation: how close translations come to their references.
 
     BLEU = min(1, exp(1 - r/c)) (p₁ p₂ p₃ p₄)^(1/4)
 
@@ -34,7 +34,7 @@ def bleu(translations, references, n=4):
         translations, references: sequences of symbols, one a sentence.
         n: the longest n-grams.
 
-    Lengths at which there is no n-gram at all, in corpora of shorter sentences, are left out.
+    Lengths n that no sentence reaches are left out.
     """
     found, total = [0] * n, [0] * n
     for translation, reference in zip(translations, references, strict=True):
@@ -61,7 +61,7 @@ def decode(model, sources, start, end, length, beams):
     options = {"start": start, "end": end, "length": length, "beams": beams}
     longest = max(source.shape[1] for source in sources)
     rows = []
-    for source in sources:  # all of one length: each other one would be traced again
+    for source in sources:  # all of one length, since each new length would be traced again
         source = np.pad(source, [(0, 0), (0, longest - source.shape[1])])
         rows.extend(translate(*parts, source, **options))
     return rows
@@ -90,8 +90,8 @@ def read(part, data):
 
 
 def memory(data):
-    """The rival: the translation of the most similar source in the training part, its BLEU and its
-    share of exact ones. Similar is what shares runs of one to three symbols."""
+    """BLEU and share of exact translations of a rival: the translation of the most similar source
+    in the training part, the one that shares the most runs of one to three symbols."""
 
     def runs_of_symbols(row):
         row = [int(i) for i in row if i > 0]
@@ -124,7 +124,7 @@ def files(data):
 
 
 def pictures(model, data):
-    """Some translations beside their references, and the share that is exact by length."""
+    """Some translations beside their references, and the share of exact ones by length."""
     sources, references = read(data.test.take(8), data)
     ours = symbols(decode(model, sources, data.start, data.end, data.length, BEAMS), data.target)
     sources = [join(row, data.symbols[0]) for x in sources for row in symbols(x, data.source)]
@@ -133,7 +133,7 @@ def pictures(model, data):
     left, right = picture.subplots(1, 2, width_ratios=(2, 1))
     picture.suptitle(f"{data.name}, test")
     exact = np.array([a == b for a, b in zip(ours, references, strict=True)])
-    # As many wrong ones as right ones, where there are: they tell more.
+    # As many wrong ones as right ones where possible: they tell more.
     chosen = [*np.flatnonzero(~exact)[:6], *np.flatnonzero(exact)[:6]][:12]
     for row, i in enumerate(chosen):
         for line, (name, text) in enumerate(

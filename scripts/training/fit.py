@@ -37,7 +37,7 @@ def run(name, given, folder, *, resume=False, overwrite=False):
         name: of the recipe.
         given: `{name: value}` of the settings that differ from the recipe's.
         folder: of the run.
-        resume: go on with an interrupted run.
+        resume: continue an interrupted run.
         overwrite: replace an older run.
 
     Returns:
@@ -189,7 +189,7 @@ def fit(recipe, data, settings, folder, strategy):
     )
     history = checkpoint.history
     if not np.isfinite(history["loss"]).all():
-        shutil.rmtree(checkpoint.folder, ignore_errors=True)  # there is nothing to go on with
+        shutil.rmtree(checkpoint.folder, ignore_errors=True)  # there is nothing to continue from
         raise InputError(
             f"the loss was no longer finite in epoch {len(history['loss'])}: "
             f"lower --learning-rate, which was {settings.learning_rate}"

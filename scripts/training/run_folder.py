@@ -48,10 +48,10 @@ def open_run(folder, name, settings, given, resume=False, overwrite=False):
             shutil.rmtree(partial, ignore_errors=True)
         raise
     except KeyboardInterrupt:
-        print(f"interrupted; to go on: {again}", file=sys.stderr)
+        print(f"interrupted; to continue: {again}", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        raise InputError(f"{error}; to go on once this is fixed: {again}") from error
+        raise InputError(f"{error}; to continue once this is fixed: {again}") from error
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)
@@ -67,12 +67,11 @@ def make_room(folder, overwrite):
                 f"{folder} exists: --overwrite replaces it, --output names another folder"
             )
         if not (folder / "recipe.json").is_file():
-            raise InputError(f"{folder} is no run, so --overwrite does not replace it")
+            raise InputError(f"{folder} is not a run, so --overwrite does not replace it")
     if partial.exists():
         if not overwrite:
             raise InputError(
-                f"{folder} was begun and not finished: --resume {folder} goes on with it, "
-                "--overwrite starts again"
+                f"{folder} is unfinished: --resume {folder} continues it, --overwrite starts again"
             )
         shutil.rmtree(partial)
     try:
@@ -112,7 +111,7 @@ def read_run(folder):
         (folder / name).is_file() for name in ("recipe.json", "model.keras", "metrics.json")
     ):
         raise InputError(
-            f"{folder} is no run: expected a folder that `python -m scripts.train` wrote"
+            f"{folder} is not a run: expected a folder that `python -m scripts.train` wrote"
         )
     untrusted.check_folder(folder)
     return untrusted.check_run(folder / "recipe.json")

@@ -140,5 +140,5 @@ def check_weights(path, content):
                     room -= part.nbytes
                 if room < 0:
                     raise InputError(
-                        f"{path}: its weights would become more than their {len(content)} bytes"
+                        f"{path}: its weights would unpack to more than their {len(content)} bytes"
                     )

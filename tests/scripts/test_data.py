@@ -122,7 +122,7 @@ class Unlabeled(Squares):
 
 
 def test_images_of_several_sizes_in_one_split(load):
-    with pytest.raises(InputError, match="squares has images of several sizes"):
+    with pytest.raises(InputError, match="squares has images of different sizes"):
         load("squares")
     data = load("squares", size=(6, 5))
     assert (data.shape, data.classes) == ((6, 5, 1), ("dark", "bright"))
@@ -133,7 +133,9 @@ def test_images_of_several_sizes_in_one_split(load):
 
 
 def test_only_images_with_one_class(load):
-    with pytest.raises(InputError, match="unlabeled is not of images with one class each"):
+    with pytest.raises(
+        InputError, match="unlabeled does not consist of images with one class each"
+    ):
         load("unlabeled")
 
 

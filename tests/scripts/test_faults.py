@@ -87,7 +87,7 @@ def test_killed_and_resumed(reference, tmp_path):
     assert not folder.exists()
     status, _, err = train(*RECIPE, "--output", folder)
     assert status == 2
-    assert f"--resume {folder} goes on with it" in err
+    assert f"--resume {folder} continues it" in err
     status, out, err = train(RECIPE[0], "--resume", folder)
     assert status == 0, err
     assert "resuming after epoch" in out
@@ -125,7 +125,7 @@ def test_a_full_disk(reference, tmp_path):
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert (
-        f"File too large; to go on once this is fixed: python -m scripts.train digits-mlp "
+        f"File too large; to continue once this is fixed: python -m scripts.train digits-mlp "
         f"--resume {folder}" in done.stderr.splitlines()[-1]
     )
     status, _, err = train(RECIPE[0], "--resume", folder)

@@ -202,8 +202,8 @@ def inside_itself(file):
         (virtual, "are elsewhere: x"),
         (lambda f: f.create_dataset("x", (2,), h5py.string_dtype()), "are elsewhere: x"),
         (lambda f: f.create_dataset("x", (10**9,), "f", chunks=(10**6,), compression="gzip"),
-         "would become more than"),
-        (inside_itself, "would become more than"),
+         "would unpack to more than"),
+        (inside_itself, "would unpack to more than"),
     ],
     ids=["external link", "soft link", "external file", "virtual", "texts", "bomb", "circle"],
 )  # fmt: skip

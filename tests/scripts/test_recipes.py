@@ -38,7 +38,7 @@ def test_the_table_fits_and_breaks_no_name(width):
     first = [line.split()[0] for line in lines if not line.startswith(" ")]
     assert first == ["recipe", *RECIPES]
     words, told = set(re.split(r"[\s,]+", table)), " ".join(foot)
-    assert "* is taken unless --data names another one; + needs no network" in told
+    assert "* is used unless --data names another one; + needs no network" in told
     for column, wanted in {
         "data sets": {f"{recipe.data.name}*{'+' * recipe.offline}" for recipe in RECIPES.values()},
         "layers on show": {layer for recipe in RECIPES.values() for layer in recipe.shows},
@@ -63,7 +63,7 @@ def test_columns_of_the_table():
     cells = [row[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
     assert cells == [
         "mackey-glass-convnet",
-        "the next values of a series",
+        "forecasting",
         "mackey_glass*+, daily_min_temperatures",
         "Conv1D, Dense",
         "mae, below seasonal naive or naive",

@@ -254,7 +254,7 @@ def test_a_folder_that_is_no_run(script, tmp_path, capsys):
     (tmp_path / "recipe.json").write_text("[]")
     for folder in (tmp_path, tmp_path / "nowhere"):
         error = refused(capsys, script.main, folder)
-        assert f"{folder} is no run: expected a folder that" in error
+        assert f"{folder} is not a run: expected a folder that" in error
 
 
 def test_a_model_that_cannot_be_read(run, tmp_path, capsys):
@@ -272,7 +272,7 @@ def test_a_run_is_not_replaced_unasked(run, fit, tmp_path, capsys):
     assert f"{run} exists: --overwrite replaces it, --output names another folder" in error
     (tmp_path / "precious").touch()
     error = refused(capsys, train.main, "digits-mlp", "--output", tmp_path, "--overwrite")
-    assert "is no run, so --overwrite does not replace it" in error
+    assert "is not a run, so --overwrite does not replace it" in error
     assert (tmp_path / "precious").exists()
 
 

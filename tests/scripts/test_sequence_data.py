@@ -73,7 +73,7 @@ def test_part_of_a_docstring_is_fixed_by_its_text():
 
 
 def test_only_texts_with_one_class(folder):
-    with pytest.raises(InputError, match="tones is not of texts with one class each"):
+    with pytest.raises(InputError, match="tones does not consist of texts with one class each"):
         load_texts("tones", data_dir=folder, **SETTINGS)
 
 

@@ -93,7 +93,7 @@ def test_runs_of_another_kind(runs, tmp_path, capsys):
     for main, run, word in (
         (translate.main, runs["tiny-language"], "is not the run of a translation"),
         (sample.main, runs["tiny-translation"], "is not the run of a language model"),
-        (sample.main, tmp_path, "is no run"),
+        (sample.main, tmp_path, "is not a run"),
     ):
         with pytest.raises(SystemExit):
             main([str(run)] + (["x"] if main is translate.main else []))

@@ -197,7 +197,7 @@ def test_an_edge_to_nowhere_is_never_taken_for_another(name, batched):
     wrong = [tf.constant(x) for x in [nodes, wrong, *inputs[2:]]]
     for function in (layer, tf.function(layer)):
         with pytest.raises(
-            tf.errors.InvalidArgumentError, match="points at a node that is not there"
+            tf.errors.InvalidArgumentError, match="points at a node that does not exist"
         ):
             function(wrong)
     assert np.isnan(tf.function(layer, jit_compile=True)(wrong)).all()

@@ -47,7 +47,7 @@ def test_check_edges_names_the_edge():
         graphs.check_edges(EDGES, 3)
     with pytest.raises(ValueError, match=r"Edge \(1, 0\) is \[0, 9\]"):
         graphs.check_edges([[[0, 1]], [[0, 9]]], 3)
-    with pytest.raises(ValueError, match="count from 1, it seems: subtract 1"):
+    with pytest.raises(ValueError, match="seem to count from 1: subtract 1"):
         graphs.check_edges(PADDED_EDGES[(PADDED_EDGES >= 0).all(1)] % 5 + 1, 5)
     for wrong in ([[0.0, 1.0]], [0, 1], [[0, 1, 2]]):
         with pytest.raises(ValueError, match="rows \\(source, target\\) of integers"):

@@ -57,5 +57,5 @@ def test_normalize_rows_of_any_length():
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="`aggregate`.*'median'"):
         SAGEConv(3, aggregate="median")
-    with pytest.raises(ValueError, match="aggregate='max' has no use for edge weights"):
+    with pytest.raises(ValueError, match="aggregate='max' does not use edge weights"):
         SAGEConv(3, aggregate="max")([NODES, EDGES, WEIGHTS])

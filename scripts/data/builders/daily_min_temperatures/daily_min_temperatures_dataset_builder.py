@@ -1,4 +1,4 @@
-"""daily_min_temperatures: ten years of Melbourne's coldest hour of the day."""
+"""daily_min_temperatures: ten years of daily minimum temperatures in Melbourne."""
 
 import csv
 
@@ -9,7 +9,7 @@ URL = "https://raw.githubusercontent.com/jbrownlee/Datasets/master/daily-min-tem
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Its name, `daily_min_temperatures`, is its folder's; the texts stand beside this file."""
+    """Its name, `daily_min_temperatures`, is its folder's; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "3650 days."}  # noqa: RUF012

@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 def split(labels):
     """Indices of each part: of each class, a fifth to test, a tenth to validate, the rest to train.
 
-    `RandomState` keeps its numbers for good, unlike `default_rng`: the split never changes.
+    `RandomState` never changes its numbers, unlike `default_rng`: the split never changes.
     """
     parts = {"train": [], "validation": [], "test": []}
     random = np.random.RandomState(0)
@@ -22,7 +22,7 @@ def split(labels):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Its name, `digits`, is that of the folder; the texts stand beside this file."""
+    """Its name, `digits`, is that of the folder; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "1259 images to train, 179 to validate, 359 to test."}  # noqa: RUF012

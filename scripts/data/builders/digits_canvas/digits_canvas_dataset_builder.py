@@ -8,11 +8,11 @@ from scripts.data.builders.digits.digits_dataset_builder import split
 
 SIZE = 48  # of the canvas
 COUNTS = {"train": 1600, "validation": 200, "test": 400}
-INK = 0.3  # from here on a pixel belongs to the digit
+INK = 0.3  # the brightness from which a pixel belongs to the digit
 
 
 def enlarge(image, size):
-    """An image (8, 8) at size x size pixels, by bilinear interpolation."""
+    """An image (8, 8) scaled to size x size pixels, by bilinear interpolation."""
     at = (np.arange(size) + 0.5) * len(image) / size - 0.5
     across = np.array([np.interp(at, range(len(image)), row) for row in image])
     return np.array([np.interp(at, range(len(image)), column) for column in across.T]).T
@@ -51,7 +51,7 @@ def scatter(images, labels, random):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Its name, `digits_canvas`, is that of the folder; the texts stand beside this file."""
+    """Its name, `digits_canvas`, is that of the folder; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "1600 images to train, 200 to validate, 400 to test."}  # noqa: RUF012
@@ -83,7 +83,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, images, labels, name):
-        # `RandomState` keeps its numbers for good, unlike `default_rng`.
+        # `RandomState` never changes its numbers, unlike `default_rng`.
         random = np.random.RandomState(list(COUNTS).index(name))
         for i in range(COUNTS[name]):
             image, mask, boxes, names = scatter(images, labels, random)

@@ -33,7 +33,7 @@ PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def docstrings(library):
-    """`{text: (where it first stands, chapter)}` of the modules below the folder `library`."""
+    """`{text: (where it first occurs, chapter)}` of the modules below the folder `library`."""
     chapters = {module: name for name, modules in CHAPTERS.items() for module in modules.split()}
     found = {}
     for path in sorted(library.rglob("*.py")):
@@ -55,7 +55,7 @@ def part(text):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Its name, `docstrings`, is that of the folder; the texts stand beside this file."""
+    """Its name, `docstrings`, is that of the folder; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "9 chapters, from the source files of this Python."}  # noqa: RUF012

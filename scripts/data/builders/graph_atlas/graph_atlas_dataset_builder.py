@@ -1,4 +1,4 @@
-"""graph_atlas: all graphs of up to seven nodes; which have a triangle? A data set of tfds."""
+"""graph_atlas: which graphs of up to seven nodes have a triangle, as a data set of tfds."""
 
 import networkx
 import numpy as np
@@ -12,14 +12,14 @@ ENDS = {"train": 0.8, "validation": 0.9, "test": 1.0}
 
 
 def split(count):
-    """`{part: numbers of graphs}`, the same everywhere: `RandomState` keeps its numbers."""
+    """`{part: numbers of graphs}`, the same everywhere: `RandomState` never changes its numbers."""
     order = np.random.RandomState(0).permutation(count)
     ends = [round(end * count) for end in ENDS.values()]
     return dict(zip(ENDS, np.split(order, ends[:-1]), strict=True))
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Its name, `graph_atlas`, is that of the folder; the texts stand beside this file."""
+    """Its name, `graph_atlas`, is that of the folder; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "1253 graphs."}  # noqa: RUF012

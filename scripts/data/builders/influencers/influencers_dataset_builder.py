@@ -1,4 +1,4 @@
-"""influencers: a generated social network; who in it is heard? A data set of tfds."""
+"""influencers: who is influential in a generated social network, as a data set of tfds."""
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -6,8 +6,8 @@ import tensorflow_datasets as tfds
 from scripts.data.graph_examples import node_features, split_of, structure
 
 PEOPLE, BOTS = 1600, 400
-BOUGHT = 160  # people who bought followers: bots, which follow anybody who pays, and many
-SHARE = 0.2  # of all accounts, how many are called influencers
+BOUGHT = 160  # people who bought followers: bots, which follow many, and anybody who pays
+SHARE = 0.2  # of all accounts that are influencers
 CLASSES = ("other", "influencer")
 COLUMNS = ("log(1 + followers)", "log(1 + following)", "age of the account")
 
@@ -30,7 +30,7 @@ def network():
 
 
 def pagerank(edges, num_nodes, restart=0.15, steps=100):
-    """How often somebody is met who goes from account to account along random edges (N,).
+    """The share of its steps that a random walk along the edges spends at each account (N,).
 
     r_t = restart / N + (1 - restart) Σ_{s follows t} r_s / (how many s follows)
     """
@@ -44,7 +44,7 @@ def pagerank(edges, num_nodes, restart=0.15, steps=100):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Its name, `influencers`, is that of the folder; the texts stand beside this file."""
+    """Its name, `influencers`, is that of the folder; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "2000 accounts."}  # noqa: RUF012

@@ -12,7 +12,7 @@ LEADERS = (0, 33)  # the two whom the members followed, the only ones with a lab
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Its name, `karate_club`, is that of the folder; the texts stand beside this file."""
+    """Its name, `karate_club`, is that of the folder; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "34 members."}  # noqa: RUF012
@@ -37,7 +37,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             0,
             {
                 **structure(len(club), edges),
-                "node_ids": nodes[:, None].astype("int32"),  # who a member is, is all that is known
+                "node_ids": nodes[:, None].astype(
+                    "int32"
+                ),  # all that is known of a member is who it is
                 "node_weights": np.ones((len(club), 1), "float32"),
                 "labels": [CLASSES.index(club.nodes[node]["club"]) for node in nodes],
                 "split": split_of(

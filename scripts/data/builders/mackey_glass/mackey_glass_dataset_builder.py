@@ -29,7 +29,7 @@ def mackey_glass(length, skipped=1000):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Its name, `mackey_glass`, is that of the folder; the texts stand beside this file."""
+    """Its name, `mackey_glass`, is that of the folder; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "5000 values."}  # noqa: RUF012

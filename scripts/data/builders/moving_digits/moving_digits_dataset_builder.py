@@ -27,7 +27,7 @@ def move(digit, motion, random):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Its name, `moving_digits`, is that of the folder; the texts stand beside this file."""
+    """Its name, `moving_digits`, is that of the folder; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "1200 videos to train, 200 to validate, 400 to test."}  # noqa: RUF012
@@ -52,7 +52,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, images, name):
-        # `RandomState` keeps its numbers for good, unlike `default_rng`.
+        # `RandomState` never changes its numbers, unlike `default_rng`.
         random = np.random.RandomState(list(COUNTS).index(name))
         for i in range(COUNTS[name]):
             motion = list(MOTIONS)[i % len(MOTIONS)]

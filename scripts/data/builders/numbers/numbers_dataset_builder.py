@@ -27,7 +27,7 @@ def words(number):
 
 
 def split():
-    """`{part: numbers}`, the same everywhere: `RandomState` keeps its numbers for good."""
+    """`{part: numbers}`, the same everywhere: `RandomState` never changes its numbers."""
     random = np.random.RandomState(0)
     large = 1000 + random.permutation(999_000)[: sum(SIZES.values()) - 1000]
     chosen = random.permutation(np.concatenate([np.arange(1000), large]))
@@ -36,7 +36,7 @@ def split():
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Its name, `numbers`, is that of the folder; the texts stand beside this file."""
+    """Its name, `numbers`, is that of the folder; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "20,000 numbers in English."}  # noqa: RUF012

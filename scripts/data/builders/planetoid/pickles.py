@@ -45,10 +45,10 @@ def read(path):
     """What the pickle at `path` holds.
 
     Raises:
-        InputError: it asks for something that data have no need of, or is no pickle.
+        InputError: it asks for something that data do not need, or is not a pickle.
     """
     with open(path, "rb") as file:
         try:
             return Unpickler(file, encoding="latin1").load()
-        except Exception as error:  # what bytes that are no pickle raise is not documented
+        except Exception as error:  # what bytes that are not a pickle raise is not documented
             raise InputError(f"{path} is not read, for safety: {error}") from error

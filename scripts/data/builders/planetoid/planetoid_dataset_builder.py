@@ -40,7 +40,7 @@ class PlanetoidConfig(tfds.core.BuilderConfig):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Its name, `planetoid`, is that of the folder; the texts stand beside this file."""
+    """Its name, `planetoid`, is that of the folder; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Cora and Citeseer."}  # noqa: RUF012
@@ -76,7 +76,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager):
         paths = {}
-        for file in FILES:  # all are checked before one is read
+        for file in FILES:  # all are checked before any is read
             paths[file] = fetch(dl_manager, f"{URL}ind.{self.builder_config.name}.{file}", SUMS)
         return {"train": self._generate_examples(paths)}
 
@@ -90,14 +90,14 @@ def example(parts, order, validation=500):
     """The graph, from the content of the files.
 
     Rows 0 to len(allx) - 1 are those of `allx` and `ally`; row i of `tx` and `ty` is that of node
-    order[i]. Test nodes are the highest numbers; of some of Citeseer's there is no row: these have
-    no words and count for nothing.
+    order[i]. Test nodes have the highest numbers; some of Citeseer's have no row: these have no
+    words, and their labels do not count.
     """
     num_nodes = max(parts["graph"]) + 1
     rows = np.concatenate([np.arange(len(parts["ally"])), order])
     one_hot = np.zeros((num_nodes, parts["ally"].shape[1]))
     one_hot[rows] = np.concatenate([parts["ally"], parts["ty"]])
-    words = {}  # of each node: columns and what stands there
+    words = {}  # of each node: the nonzero columns and their values
     for start, matrix in ((0, parts["allx"]), (len(parts["ally"]), parts["tx"])):
         ends = matrix.indptr
         for i in range(len(ends) - 1):

@@ -17,7 +17,7 @@ PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Its name, `stdlib_source`, is that of the folder; the texts stand beside this file."""
+    """Its name, `stdlib_source`, is that of the folder; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "37 modules, from the source files of this Python."}  # noqa: RUF012

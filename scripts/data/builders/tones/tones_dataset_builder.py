@@ -1,9 +1,9 @@
-"""tones: generated sounds whose class is their shape, whatever pitch and loudness they have."""
+"""tones: generated sounds whose class is their shape, whatever their pitch and loudness."""
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-RATE, LENGTH = 8000, 4000  # samples in a second, and in a sound
+RATE, LENGTH = 8000, 4000  # samples per second, and per sound
 SIZES = {"train": 900, "validation": 300, "test": 300}
 SHAPES = {
     "buzz": lambda phase: np.sign(np.sin(phase)) * (np.sin(phase / 7.3) > 0),
@@ -16,9 +16,9 @@ SHAPES = {
 
 
 def tone(name, random):
-    """One sound as whole numbers of 16 bits.
+    """One sound as 16-bit integers.
 
-    `RandomState` keeps its numbers for good, unlike `default_rng`.
+    `RandomState` never changes its numbers, unlike `default_rng`.
     """
     time = np.arange(LENGTH) / RATE
     pitch = 110 * 2 ** random.uniform(0, 3)
@@ -32,7 +32,7 @@ def tone(name, random):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Its name, `tones`, is that of the folder; the texts stand beside this file."""
+    """Its name, `tones`, is that of the folder; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "250 sounds of each of 6 shapes."}  # noqa: RUF012

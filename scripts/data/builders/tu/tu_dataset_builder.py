@@ -21,7 +21,7 @@ SUMS = {
     "PTC_MR.zip": "2f935126a9ec684e13ed9ff5ea389f62c4c70f41dcedb3e1114c0b0947103200",
 }
 LARGEST = 50_000_000  # bytes of all unpacked texts; the largest of these sets has a sixth of it
-# In the source classes and kinds of nodes are whole numbers, not always from 0 on.
+# In the source, classes and kinds of nodes are integers that need not start at 0.
 MUTAGENIC = ("not mutagenic", "mutagenic")
 
 
@@ -37,7 +37,7 @@ def config(name, description, kinds, labels, classes):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Its name, `tu`, is that of the folder; the texts stand beside this file."""
+    """Its name, `tu`, is that of the folder; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Five of the sets."}  # noqa: RUF012
@@ -78,14 +78,14 @@ def read_texts(path, name):
     """`{"A": ..., "graph_indicator": ...}`: the texts of an archive, unpacked in memory.
 
     Raises:
-        InputError: the archive holds a file that is not of the data set `name`, too much, or less
-            than it says.
+        InputError: the archive holds a file that is not part of the data set `name`, too much, or
+            less than it says.
     """
     texts = {}
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
-                raise InputError(f"{path} would become more than {LARGEST} bytes")
+                raise InputError(f"{path} would unpack to more than {LARGEST} bytes")
             for entry in archive.infolist():
                 parts = pathlib.PurePosixPath(entry.filename).parts
                 if (
@@ -94,7 +94,9 @@ def read_texts(path, name):
                     or ".." in parts
                     or "\\" in entry.filename
                 ):
-                    raise InputError(f"{path} holds {entry.filename!r}, which is not of {name}")
+                    raise InputError(
+                        f"{path} holds {entry.filename!r}, which is not part of {name}"
+                    )
                 if parts[-1].startswith(f"{name}_"):
                     with archive.open(entry) as file:
                         content = file.read(LARGEST)  # whatever the archive says of its size
@@ -109,7 +111,7 @@ def numbers(text):
 
 
 def examples(texts, kinds, labels):
-    """(number, example) of each graph; nodes are counted through all graphs, from 1 on."""
+    """(number, example) of each graph; nodes are numbered across all graphs, from 1."""
     graph_of = numbers(texts["graph_indicator"]) - 1
     kind = np.searchsorted(kinds, numbers(texts["node_labels"]))
     edges = numbers(texts["A"]) - 1

@@ -7,7 +7,7 @@ from scripts.data import scikit_table
 
 
 class Builder(scikit_table.Builder):
-    """Its name, `wine`, is that of the folder; the texts stand beside this file."""
+    """Its name, `wine`, is that of the folder; its texts are beside this file."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "178 wines."}  # noqa: RUF012
