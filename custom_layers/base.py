@@ -8,9 +8,15 @@ read off the signatures and written once, here. An argument whose name ends in `
 import inspect
 import math
 import numbers
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
+
+# The types of constructor arguments: an object of that kind, its name or its config.
+Initializer = str | dict | Callable | None
+Regularizer = str | dict | Callable | None
+Constraint = str | dict | Callable | None
 
 SERIALIZED = {
     "initializer": keras.initializers,

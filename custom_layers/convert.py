@@ -28,7 +28,7 @@ def twins():
     return table
 
 
-def to_custom_layer(layer):
+def to_custom_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     """A copy of a layer, without its weights, made of the classes here as far as there are any.
 
     A `clone_function` for `keras.models.clone_model`.
@@ -39,7 +39,7 @@ def to_custom_layer(layer):
     return _exchange(layer, twins())
 
 
-def to_keras_layer(layer):
+def to_keras_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     """A copy of a layer, without its weights, made of Keras's classes as far as there are any.
 
     A `clone_function` for `keras.models.clone_model`.
@@ -47,7 +47,7 @@ def to_keras_layer(layer):
     return _exchange(layer, {ours: theirs for theirs, ours in twins().items()})
 
 
-def to_custom(model):
+def to_custom(model: keras.Model) -> keras.Model:
     """The same model out of the layers here.
 
     Args:
@@ -66,7 +66,7 @@ def to_custom(model):
     return _clone(model, to_custom_layer)
 
 
-def to_keras(model):
+def to_keras(model: keras.Model) -> keras.Model:
     """The same model out of Keras's layers; those that Keras does not have stay. See `to_custom`.
 
     For whoever is to load the model without this package.

@@ -19,6 +19,7 @@ by `tf.custom_gradient`, which then demands its gradient under another name.
 import collections
 import contextlib
 import functools
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -147,7 +148,7 @@ def check_options(options):
                 )
 
 
-def with_backward(forward, backward):
+def with_backward(forward: Callable, backward: Callable) -> Callable:
     """Join a forward and its backward into one differentiable function.
 
     Args:

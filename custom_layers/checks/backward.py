@@ -1,5 +1,8 @@
 """check_backward: the gradients of a layer or function are its derivatives, first and second."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -8,7 +11,9 @@ from custom_layers.checks.near import assert_near
 from custom_layers.gradients import autodiff
 
 
-def check_backward(layer, inputs, *, second_order=True, seed=0, **call):
+def check_backward(
+    layer: Callable, inputs: Any, *, second_order: bool = True, seed: int = 0, **call
+) -> None:
     """Prove that the gradients of a layer are its derivatives.
 
     In float64, for each float input and each trainable weight: the written-out gradient equals what

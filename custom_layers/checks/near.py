@@ -1,12 +1,15 @@
 """How near two arrays are, and what one mistake turns the one into the other."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # How far two correct computations of one value may lie apart, relative to its largest entry.
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
 
 
-def assert_near(name, actual, expected, tolerance=None):
+def assert_near(
+    name: str, actual: ArrayLike, expected: ArrayLike, tolerance: float | None = None
+) -> None:
     """Raise unless `actual` equals `expected`, relative to the largest entry of `expected`."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     if actual.shape != expected.shape:

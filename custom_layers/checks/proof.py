@@ -1,6 +1,10 @@
 """check_layer: hold any Keras layer to everything that a layer promises."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
 
 from custom_layers.checks.conduct import (
     determinism,
@@ -50,7 +54,15 @@ ALL = (
 )
 
 
-def check_layer(layer, inputs, *, twin=None, promises=ALL, seed=0, **call):
+def check_layer(
+    layer: keras.layers.Layer | Callable,
+    inputs: Any,
+    *,
+    twin: type | None = None,
+    promises: Sequence[str | Callable] = ALL,
+    seed: int = 0,
+    **call,
+) -> Report:
     """Hold a Keras layer to its promises.
 
     Args:

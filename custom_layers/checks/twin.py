@@ -3,6 +3,7 @@
 import inspect
 import pathlib
 import tempfile
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from custom_layers.checks.near import TOLERANCE, assert_near
 from custom_layers.checks.report import Broken, DoesNotApply, Held
 
 
-def check_signature(ours, twin):
+def check_signature(ours: type, twin: type) -> None:
     """Prove that two layer classes take the same arguments, in order and with the same defaults."""
     expected, actual = (
         [(p.name, p.default) for p in list(inspect.signature(cls.__init__).parameters.values())[1:]]
@@ -29,7 +30,7 @@ def not_here(ours):
     return getattr(ours, "NOT_HERE", frozenset())
 
 
-def check_twin(ours, twin, arguments, inputs, **call):
+def check_twin(ours: type, twin: type, arguments: dict, inputs: Any, **call) -> None:
     """Prove that a layer class drops in for another one.
 
     Built from the other's config, it has weights of the same names, shapes and order, and with the

@@ -22,7 +22,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
+from custom_layers.base import Constraint, Initializer, Layer, Regularizer
 from custom_layers.convolutional import windows
 from custom_layers.convolutional.correlation import correlate, correlate_dw, correlate_dx
 from custom_layers.gradients import sum_places, with_backward
@@ -200,9 +200,10 @@ class Conv1D(_Conv):
         self, filters: int, kernel_size: int | tuple, strides: int | tuple = 1,
         padding: str = "valid", data_format: str | None = None, dilation_rate: int | tuple = 1,
         groups: int = 1, activation: str | Callable | None = None, use_bias: bool = True,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, **kwargs,
+        kernel_initializer: Initializer = "glorot_uniform", bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None, bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None, kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None, **kwargs,
     ) -> None:
         super().__init__(
             filters, kernel_size, strides, padding, data_format, dilation_rate, groups,
@@ -233,9 +234,10 @@ class Conv2D(_Conv):
         self, filters: int, kernel_size: int | tuple, strides: int | tuple = (1, 1),
         padding: str = "valid", data_format: str | None = None, dilation_rate: int | tuple = (1, 1),
         groups: int = 1, activation: str | Callable | None = None, use_bias: bool = True,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, **kwargs,
+        kernel_initializer: Initializer = "glorot_uniform", bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None, bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None, kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None, **kwargs,
     ) -> None:
         super().__init__(
             filters, kernel_size, strides, padding, data_format, dilation_rate, groups,
@@ -268,9 +270,10 @@ class Conv3D(_Conv):
         padding: str = "valid", data_format: str | None = None,
         dilation_rate: int | tuple = (1, 1, 1), groups: int = 1,
         activation: str | Callable | None = None, use_bias: bool = True,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, **kwargs,
+        kernel_initializer: Initializer = "glorot_uniform", bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None, bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None, kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None, **kwargs,
     ) -> None:
         super().__init__(
             filters, kernel_size, strides, padding, data_format, dilation_rate, groups,

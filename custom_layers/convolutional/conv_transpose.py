@@ -23,7 +23,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
+from custom_layers.base import Constraint, Initializer, Layer, Regularizer
 from custom_layers.convolutional import windows
 from custom_layers.convolutional.correlation import correlate, correlate_dw, correlate_dx
 from custom_layers.gradients import sum_places, with_backward
@@ -183,9 +183,10 @@ class Conv1DTranspose(_ConvTranspose):
         padding: str = "valid", output_padding: int | tuple | None = None,
         data_format: str | None = None, dilation_rate: int | tuple = 1,
         activation: str | Callable | None = None, use_bias: bool = True,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, **kwargs,
+        kernel_initializer: Initializer = "glorot_uniform", bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None, bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None, kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None, **kwargs,
     ) -> None:
         super().__init__(
             filters, kernel_size, strides, padding, output_padding, data_format, dilation_rate,
@@ -220,9 +221,10 @@ class Conv2DTranspose(_ConvTranspose):
         padding: str = "valid", output_padding: int | tuple | None = None,
         data_format: str | None = None, dilation_rate: int | tuple = (1, 1),
         activation: str | Callable | None = None, use_bias: bool = True,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, **kwargs,
+        kernel_initializer: Initializer = "glorot_uniform", bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None, bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None, kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None, **kwargs,
     ) -> None:
         super().__init__(
             filters, kernel_size, strides, padding, output_padding, data_format, dilation_rate,
@@ -257,9 +259,10 @@ class Conv3DTranspose(_ConvTranspose):
         padding: str = "valid", data_format: str | None = None,
         output_padding: int | tuple | None = None, dilation_rate: int | tuple = (1, 1, 1),
         activation: str | Callable | None = None, use_bias: bool = True,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, **kwargs,
+        kernel_initializer: Initializer = "glorot_uniform", bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None, bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None, kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None, **kwargs,
     ) -> None:  # data_format first, as in Keras
         super().__init__(
             filters, kernel_size, strides, padding, output_padding, data_format, dilation_rate,

@@ -16,8 +16,9 @@ import warnings
 
 import keras
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
-from custom_layers.base import Layer, check_positive
+from custom_layers.base import Constraint, Initializer, Layer, Regularizer, check_positive
 from custom_layers.gradients import sum_rows, with_backward
 
 
@@ -56,11 +57,11 @@ class Embedding(Layer):
         self,
         input_dim: int,
         output_dim: int,
-        embeddings_initializer="uniform",
-        embeddings_regularizer=None,
-        embeddings_constraint=None,
+        embeddings_initializer: Initializer = "uniform",
+        embeddings_regularizer: Regularizer = None,
+        embeddings_constraint: Constraint = None,
         mask_zero: bool = False,
-        weights=None,
+        weights: ArrayLike | list[ArrayLike] | None = None,
         **kwargs,
     ):
         check_positive(input_dim=input_dim, output_dim=output_dim)

@@ -13,7 +13,7 @@ y = X V: a linear map that costs the non-zeros only.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_positive
+from custom_layers.base import Constraint, Initializer, Layer, Regularizer, check_positive
 from custom_layers.gradients import wide, with_backward
 from custom_layers.graph.graph_layer import as_index, check_range
 from custom_layers.graph.segments import gather, segment_sum
@@ -69,10 +69,10 @@ class EmbeddingBag(Layer):
         self,
         input_dim: int,
         output_dim: int,
-        embeddings_initializer="glorot_uniform",
-        embeddings_regularizer=None,
-        activity_regularizer=None,
-        embeddings_constraint=None,
+        embeddings_initializer: Initializer = "glorot_uniform",
+        embeddings_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        embeddings_constraint: Constraint = None,
         **kwargs,
     ):
         check_positive(input_dim=input_dim, output_dim=output_dim)

@@ -16,11 +16,12 @@ spectral filtering, NeurIPS 2016.
 """
 
 import math
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from custom_layers.base import check_number, check_positive
+from custom_layers.base import Constraint, Initializer, Regularizer, check_number, check_positive
 from custom_layers.core.dense import affine
 from custom_layers.gradients import wide
 from custom_layers.graph.graph_conv import adjacency
@@ -51,11 +52,11 @@ class ChebConv(AffineGraphLayer):
 
     # fmt: off
     def __init__(
-        self, units: int, K: int, activation=None, use_bias: bool = True,
-        lambda_max: float = 2.0,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, **kwargs,
+        self, units: int, K: int, activation: str | Callable | None = None, use_bias: bool = True,
+        lambda_max: float = 2.0, kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros", kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None, activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None, bias_constraint: Constraint = None, **kwargs,
     ):
         super().__init__(
             units, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,

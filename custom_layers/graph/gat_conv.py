@@ -22,10 +22,12 @@ Velickovic et al., Graph attention networks, ICLR 2018; Brody, Alon & Yahav, How
 attention networks?, ICLR 2022, where the ranking of the neighbors can depend on the attending node.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
-from custom_layers.base import check_number, check_positive
+from custom_layers.base import Constraint, Initializer, Regularizer, check_number, check_positive
 from custom_layers.core.dense import affine
 from custom_layers.gradients import wide, with_backward
 from custom_layers.graph.graph_layer import AffineGraphLayer, GraphLayer, add_bias
@@ -90,13 +92,16 @@ class _GATConv(AffineGraphLayer):
 
     # fmt: off
     def __init__(
-        self, units: int, heads: int = 1, concat: bool = True, activation=None,
-        use_bias: bool = True, negative_slope: float = 0.2, dropout: float = 0.0,
-        add_self_loops: bool = True, use_kernel: bool = True,
-        kernel_initializer="glorot_uniform", attention_initializer="glorot_uniform",
-        bias_initializer="zeros", kernel_regularizer=None, attention_regularizer=None,
-        bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
-        attention_constraint=None, bias_constraint=None, seed: int | None = None, **kwargs,
+        self, units: int, heads: int = 1, concat: bool = True,
+        activation: str | Callable | None = None, use_bias: bool = True,
+        negative_slope: float = 0.2, dropout: float = 0.0, add_self_loops: bool = True,
+        use_kernel: bool = True, kernel_initializer: Initializer = "glorot_uniform",
+        attention_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros", kernel_regularizer: Regularizer = None,
+        attention_regularizer: Regularizer = None, bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None, kernel_constraint: Constraint = None,
+        attention_constraint: Constraint = None, bias_constraint: Constraint = None,
+        seed: int | None = None, **kwargs,
     ):
         super().__init__(
             units, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,

@@ -22,9 +22,12 @@ Its backward is composed of those of `propagate` and `segment_sum` (segments.py)
 Kipf & Welling, Semi-supervised classification with graph convolutional networks, ICLR 2017.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
+from custom_layers.base import Constraint, Initializer, Regularizer
 from custom_layers.core.dense import affine
 from custom_layers.gradients import wide
 from custom_layers.graph.graph_layer import AffineGraphLayer, add_bias
@@ -100,11 +103,12 @@ class GraphConv(AffineGraphLayer):
 
     # fmt: off
     def __init__(
-        self, units: int, activation=None, use_bias: bool = True,
+        self, units: int, activation: str | Callable | None = None, use_bias: bool = True,
         normalize: str | None = "symmetric", add_self_loops: bool = True,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, **kwargs,
+        kernel_initializer: Initializer = "glorot_uniform", bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None, bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None, kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None, **kwargs,
     ):
         super().__init__(
             units, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,

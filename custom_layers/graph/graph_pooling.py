@@ -19,7 +19,14 @@ Li et al., Gated graph sequence neural networks, ICLR 2016 (attention, there wit
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_mask, check_positive
+from custom_layers.base import (
+    Constraint,
+    Initializer,
+    Layer,
+    Regularizer,
+    check_mask,
+    check_positive,
+)
 from custom_layers.core.dense import affine
 from custom_layers.gradients import wide
 from custom_layers.graph.graph_layer import as_index, check_range, node_mask
@@ -36,7 +43,7 @@ from custom_layers.graph.segments import (
 class _GraphPooling(Layer):
     """What the four share: all but `pool(nodes, ids, size)`."""
 
-    def __init__(self, num_graphs=None, **kwargs):
+    def __init__(self, num_graphs: int | None = None, **kwargs):
         if num_graphs is not None:
             check_positive(num_graphs=num_graphs)
         super().__init__(**kwargs)
@@ -141,10 +148,10 @@ class GraphAttentionPooling(_GraphPooling):
 
     def __init__(
         self,
-        num_graphs=None,
-        kernel_initializer="glorot_uniform",
-        kernel_regularizer=None,
-        kernel_constraint=None,
+        num_graphs: int | None = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        kernel_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
         **kwargs,
     ):
         super().__init__(num_graphs, **kwargs)

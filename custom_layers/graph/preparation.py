@@ -12,9 +12,12 @@ Edges are rows (source, target) of integers; a row with a negative entry is padd
 """
 
 import typing
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from custom_layers.base import check_positive
 
@@ -29,7 +32,7 @@ __all__ = [
 ]
 
 
-def to_edges(graph):
+def to_edges(graph: Any) -> tuple[np.ndarray, np.ndarray]:
     """The edges (E, 2) int32 and weights (E,) float32 of a graph.
 
     Args:
@@ -62,7 +65,7 @@ def to_edges(graph):
     return np.stack([sources, targets], 1).astype("int32"), np.asarray(weights, "float32")
 
 
-def check_edges(edges, num_nodes):
+def check_edges(edges: ArrayLike, num_nodes: int) -> None:
     """Raise a ValueError that names the first edge (..., E, 2) of a node that does not exist.
 
     The layers raise too, but later and without naming the edge, and not under XLA.
@@ -100,7 +103,9 @@ def _rows(edges, edge_weights=None):
     return edges
 
 
-def add_reverse_edges(edges, edge_weights=None):
+def add_reverse_edges(
+    edges: ArrayLike, edge_weights: ArrayLike | None = None
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Each edge in both directions, without duplicates: the edges, and the weights if given.
 
     Where an edge already exists, in either direction, the first one's weight stays.
@@ -114,8 +119,13 @@ def add_reverse_edges(edges, edge_weights=None):
 
 
 def normalize_edges(
-    edges, num_nodes, edge_weights=None, *, normalize="symmetric", add_self_loops=True
-):
+    edges: ArrayLike,
+    num_nodes: int,
+    edge_weights: ArrayLike | None = None,
+    *,
+    normalize: str | None = "symmetric",
+    add_self_loops: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
     """The edges and weights of Â of `GraphConv`, self loops included.
 
     `GraphConv(..., normalize=None, add_self_loops=False)([nodes, edges, edge_weights])` on the
@@ -152,7 +162,7 @@ class IncomingEdges(typing.NamedTuple):
     rows: np.ndarray  # (E,), the edge's row before sorting
 
 
-def incoming_edges(edges, num_nodes):
+def incoming_edges(edges: ArrayLike, num_nodes: int) -> IncomingEdges:
     """Sort edges (E, 2) by target, once, for `sample_neighbors`; padding is dropped."""
     edges = np.asarray(edges)
     check_edges(edges, num_nodes)
@@ -162,7 +172,13 @@ def incoming_edges(edges, num_nodes):
     return IncomingEdges(starts, edges[rows, 0], rows)
 
 
-def sample_neighbors(incoming, seeds, sizes, *, seed=None):
+def sample_neighbors(
+    incoming: IncomingEdges,
+    seeds: ArrayLike,
+    sizes: Sequence[int | None],
+    *,
+    seed: int | np.random.Generator | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The graph that `len(sizes)` convolutions need to compute the rows of `seeds`, at random.
 
         index = incoming_edges(edges, len(features))
@@ -225,7 +241,13 @@ def pad_rows(x, value, least):
     return tf.pad(x, [[0, missing]] + [[0, 0]] * (x.shape.rank - 1), constant_values=value)
 
 
-def pack(dataset, num_graphs, *, drop_remainder=False, pad_to=(1, 1)):
+def pack(
+    dataset: tf.data.Dataset,
+    num_graphs: int,
+    *,
+    drop_remainder: bool = False,
+    pad_to: tuple[int, int] = (1, 1),
+) -> tf.data.Dataset:
     """Batch small graphs as a disjoint union: a few sizes only, so XLA compiles few times.
 
     Args:

@@ -20,10 +20,12 @@ Its backward is composed of those of `propagate` (segments.py) and `affine` (den
 Schlichtkrull et al., Modeling relational data with graph convolutional networks, ESWC 2018.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
-from custom_layers.base import check_positive
+from custom_layers.base import Constraint, Initializer, Regularizer, check_positive
 from custom_layers.core.dense import affine
 from custom_layers.gradients import wide
 from custom_layers.graph.graph_layer import AffineGraphLayer, GraphLayer, as_index, check_range
@@ -62,11 +64,12 @@ class RGCNConv(AffineGraphLayer):
 
     # fmt: off
     def __init__(
-        self, units: int, num_relations: int, num_bases: int | None = None, activation=None,
-        use_bias: bool = True,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, **kwargs,
+        self, units: int, num_relations: int, num_bases: int | None = None,
+        activation: str | Callable | None = None, use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform", bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None, bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None, kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None, **kwargs,
     ):
         super().__init__(
             units, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,

@@ -18,9 +18,12 @@ Sum and mean are linear, so M x V is (M x) V or M (x V), whichever propagates fe
 Hamilton, Ying & Leskovec, Inductive representation learning on large graphs, NeurIPS 2017.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
+from custom_layers.base import Constraint, Initializer, Regularizer
 from custom_layers.core.dense import affine
 from custom_layers.gradients import wide, with_backward
 from custom_layers.graph.graph_conv import adjacency
@@ -87,11 +90,12 @@ class SAGEConv(AffineGraphLayer):
 
     # fmt: off
     def __init__(
-        self, units: int, activation=None, use_bias: bool = True, aggregate: str = "mean",
-        normalize: bool = False,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, **kwargs,
+        self, units: int, activation: str | Callable | None = None, use_bias: bool = True,
+        aggregate: str = "mean", normalize: bool = False,
+        kernel_initializer: Initializer = "glorot_uniform", bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None, bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None, kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None, **kwargs,
     ):
         super().__init__(
             units, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,

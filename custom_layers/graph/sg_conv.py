@@ -11,10 +11,12 @@ Its backward is composed of those of `adjacency` (graph_conv.py), K times, and `
 Wu et al., Simplifying graph convolutional networks, ICML 2019.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
-from custom_layers.base import check_positive
+from custom_layers.base import Constraint, Initializer, Regularizer, check_positive
 from custom_layers.core.dense import affine
 from custom_layers.graph.graph_conv import adjacency, check_normalize
 from custom_layers.graph.graph_layer import AffineGraphLayer, add_bias
@@ -42,11 +44,12 @@ class SGConv(AffineGraphLayer):
 
     # fmt: off
     def __init__(
-        self, units: int, K: int = 1, activation=None, use_bias: bool = True,
-        normalize: str | None = "symmetric", add_self_loops: bool = True,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, **kwargs,
+        self, units: int, K: int = 1, activation: str | Callable | None = None,
+        use_bias: bool = True, normalize: str | None = "symmetric", add_self_loops: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform", bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None, bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None, kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None, **kwargs,
     ):
         super().__init__(
             units, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,

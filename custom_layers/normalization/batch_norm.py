@@ -25,7 +25,15 @@ Ioffe & Szegedy, Batch normalization, ICML 2015. Ioffe, Batch renormalization, N
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_axes, check_number, shape_of
+from custom_layers.base import (
+    Constraint,
+    Initializer,
+    Layer,
+    Regularizer,
+    check_axes,
+    check_number,
+    shape_of,
+)
 from custom_layers.gradients import wide, with_backward
 from custom_layers.normalization.channels import (
     channel_sum,
@@ -186,14 +194,14 @@ class BatchNormalization(Layer):
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        moving_mean_initializer="zeros",
-        moving_variance_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
+        beta_initializer: Initializer = "zeros",
+        gamma_initializer: Initializer = "ones",
+        moving_mean_initializer: Initializer = "zeros",
+        moving_variance_initializer: Initializer = "ones",
+        beta_regularizer: Regularizer = None,
+        gamma_regularizer: Regularizer = None,
+        beta_constraint: Constraint = None,
+        gamma_constraint: Constraint = None,
         renorm: bool = False,
         renorm_clipping: dict[str, float] | None = None,
         renorm_momentum: float = 0.99,

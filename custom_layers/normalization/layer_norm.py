@@ -20,7 +20,15 @@ import warnings
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_axes, check_number, shape_of
+from custom_layers.base import (
+    Constraint,
+    Initializer,
+    Layer,
+    Regularizer,
+    check_axes,
+    check_number,
+    shape_of,
+)
 from custom_layers.gradients import sum_dtype, wide, with_backward
 
 
@@ -81,12 +89,12 @@ class LayerNormalization(Layer):
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
+        beta_initializer: Initializer = "zeros",
+        gamma_initializer: Initializer = "ones",
+        beta_regularizer: Regularizer = None,
+        gamma_regularizer: Regularizer = None,
+        beta_constraint: Constraint = None,
+        gamma_constraint: Constraint = None,
         **kwargs,
     ):
         rms_scaling = kwargs.pop("rms_scaling", False)

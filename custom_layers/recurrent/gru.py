@@ -33,6 +33,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from custom_layers.base import Constraint, Initializer, Regularizer
 from custom_layers.recurrent.recurrence import (
     over_time,
     previous,
@@ -135,11 +136,13 @@ class GRUCell(RecurrentCell):
     def __init__(
         self, units: int, activation: str | Callable | None = "tanh",
         recurrent_activation: str | Callable | None = "sigmoid", use_bias: bool = True,
-        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
-        bias_initializer="zeros", kernel_regularizer=None, recurrent_regularizer=None,
-        bias_regularizer=None, kernel_constraint=None, recurrent_constraint=None,
-        bias_constraint=None, dropout: float = 0.0, recurrent_dropout: float = 0.0,
-        reset_after: bool = True, seed: int | None = None, **kwargs,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal", bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None, recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None, kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None, bias_constraint: Constraint = None,
+        dropout: float = 0.0, recurrent_dropout: float = 0.0, reset_after: bool = True,
+        seed: int | None = None, **kwargs,
     ):
         super().__init__(
             units, activation, use_bias, kernel_initializer, recurrent_initializer,
@@ -187,13 +190,15 @@ class GRU(Recurrent):
     def __init__(
         self, units: int, activation: str | Callable | None = "tanh",
         recurrent_activation: str | Callable | None = "sigmoid", use_bias: bool = True,
-        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
-        bias_initializer="zeros", kernel_regularizer=None, recurrent_regularizer=None,
-        bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
-        recurrent_constraint=None, bias_constraint=None, dropout: float = 0.0,
-        recurrent_dropout: float = 0.0, seed: int | None = None, return_sequences: bool = False,
-        return_state: bool = False, go_backwards: bool = False, stateful: bool = False,
-        unroll: bool = False, reset_after: bool = True, use_cudnn: bool | str = "auto", **kwargs,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal", bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None, recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None, activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None, recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None, dropout: float = 0.0, recurrent_dropout: float = 0.0,
+        seed: int | None = None, return_sequences: bool = False, return_state: bool = False,
+        go_backwards: bool = False, stateful: bool = False, unroll: bool = False,
+        reset_after: bool = True, use_cudnn: bool | str = "auto", **kwargs,
     ):
         cell = GRUCell(
             units, activation, recurrent_activation, use_bias, kernel_initializer,

@@ -14,6 +14,7 @@ draws masks for each gate; `implementation=2` one mask of x for all gates.
 
 import contextlib
 import operator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -211,7 +212,7 @@ class RNN(Layer):
 
     def __init__(
         self,
-        cell,
+        cell: Any,
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,

@@ -210,7 +210,13 @@ class Dropout(Layer):
 class _SpatialDropout(Dropout):
     rank = None
 
-    def __init__(self, rate, seed=None, name=None, dtype=None):
+    def __init__(
+        self,
+        rate: float,
+        seed: int | None = None,
+        name: str | None = None,
+        dtype: str | keras.DTypePolicy | None = None,
+    ):
         super().__init__(rate, seed=seed, name=name, dtype=dtype)
         self.data_format = "channels_last"
         self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2)
@@ -250,7 +256,7 @@ class SpatialDropout2D(_SpatialDropout):
         data_format: str | None = None,
         seed: int | None = None,
         name: str | None = None,
-        dtype=None,
+        dtype: str | keras.DTypePolicy | None = None,
     ):
         super().__init__(rate, seed, name, dtype)
         self.data_format = standardize_data_format(data_format)

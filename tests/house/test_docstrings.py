@@ -25,6 +25,27 @@ def test_each_exported_name_has_a_literal_docstring():
         assert ast.get_docstring(found[0]), f"{name} has no docstring that is written out"
 
 
+def constructor(name, classes):
+    """The `__init__` of a class, its own or that of a base in the same file; None if elsewhere."""
+    if name not in classes:
+        return None
+    own = [n for n in classes[name].body if getattr(n, "name", None) == "__init__"]
+    bases = (constructor(getattr(base, "id", None), classes) for base in classes[name].bases)
+    return own[0] if own else next(filter(None, bases), None)
+
+
+def test_each_argument_of_a_public_constructor_has_a_type():
+    lacking = {}
+    for name, module in exported():
+        tree = TREES[LIBRARY.parent.joinpath(*module.split(".")).with_suffix(".py")]
+        classes = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
+        function = constructor(name, classes)
+        arguments = function.args.args[1:] + function.args.kwonlyargs if function else []
+        if untyped := [a.arg for a in arguments if a.annotation is None]:
+            lacking[name] = untyped
+    assert not lacking
+
+
 def test_each_backward_has_a_line():
     lacking = {
         node.name
