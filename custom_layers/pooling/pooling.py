@@ -182,7 +182,15 @@ def pool(reduce, x, window, strides, padding):
 class _Pooling(Layer):
     """The constructor and call of the six: the maximum or average of windows of `rank` axes."""
 
-    def __init__(self, pool_size, strides, padding, data_format, name, **kwargs):
+    def __init__(
+        self,
+        pool_size: int | tuple,
+        strides: int | tuple | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.pool_size = windows.standardize_tuple(pool_size, self.rank, "pool_size")
         strides = pool_size if strides is None else strides
@@ -209,7 +217,7 @@ class MaxPooling1D(_Pooling):
     """The maximum of every window over one axis, such as time, for each channel.
 
     Input `(B, T, C)`, output `(B, T', C)`; with `data_format="channels_first"`, the
-    channels stand behind the batch. `strides=None` means `pool_size`: windows side by side.
+    channels follow the batch. `strides=None` means `pool_size`: adjacent windows.
     A window that holds NaN gives NaN. Arguments are those of `keras.layers.MaxPooling1D`.
 
     Raises:
@@ -235,7 +243,7 @@ class MaxPooling2D(_Pooling):
     """The maximum of every window over height and width, for each channel.
 
     Input `(B, H, W, C)`, output `(B, H', W', C)`; with `data_format="channels_first"`, the
-    channels stand behind the batch. `strides=None` means `pool_size`: windows side by side.
+    channels follow the batch. `strides=None` means `pool_size`: adjacent windows.
     A window that holds NaN gives NaN. Arguments are those of `keras.layers.MaxPooling2D`.
 
     Raises:
@@ -261,7 +269,7 @@ class MaxPooling3D(_Pooling):
     """The maximum of every window over depth, height and width, for each channel.
 
     Input `(B, D, H, W, C)`, output `(B, D', H', W', C)`; with `data_format="channels_first"`, the
-    channels stand behind the batch. `strides=None` means `pool_size`: windows side by side.
+    channels follow the batch. `strides=None` means `pool_size`: adjacent windows.
     A window that holds NaN gives NaN. Arguments are those of `keras.layers.MaxPooling3D`.
 
     Raises:
@@ -287,7 +295,7 @@ class AveragePooling1D(_Pooling):
     """The average of every window over one axis, such as time, for each channel.
 
     Input `(B, T, C)`, output `(B, T', C)`; with `data_format="channels_first"`, the
-    channels stand behind the batch. `strides=None` means `pool_size`: windows side by side.
+    channels follow the batch. `strides=None` means `pool_size`: adjacent windows.
     Cells outside the input do not count. Arguments are those of `keras.layers.AveragePooling1D`.
 
     Raises:
@@ -296,24 +304,13 @@ class AveragePooling1D(_Pooling):
 
     rank, pool_mode = 1, "average"
 
-    def __init__(
-        self,
-        pool_size: int | tuple,
-        strides: int | tuple | None = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        name: str | None = None,
-        **kwargs,
-    ) -> None:
-        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
-
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class AveragePooling2D(_Pooling):
     """The average of every window over height and width, for each channel.
 
     Input `(B, H, W, C)`, output `(B, H', W', C)`; with `data_format="channels_first"`, the
-    channels stand behind the batch. `strides=None` means `pool_size`: windows side by side.
+    channels follow the batch. `strides=None` means `pool_size`: adjacent windows.
     Cells outside the input do not count. Arguments are those of `keras.layers.AveragePooling2D`.
 
     Raises:
@@ -322,24 +319,13 @@ class AveragePooling2D(_Pooling):
 
     rank, pool_mode = 2, "average"
 
-    def __init__(
-        self,
-        pool_size: int | tuple,
-        strides: int | tuple | None = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        name: str | None = None,
-        **kwargs,
-    ) -> None:
-        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
-
 
 @keras.saving.register_keras_serializable(package="custom_layers")
 class AveragePooling3D(_Pooling):
     """The average of every window over depth, height and width, for each channel.
 
     Input `(B, D, H, W, C)`, output `(B, D', H', W', C)`; with `data_format="channels_first"`, the
-    channels stand behind the batch. `strides=None` means `pool_size`: windows side by side.
+    channels follow the batch. `strides=None` means `pool_size`: adjacent windows.
     Cells outside the input do not count. Arguments are those of `keras.layers.AveragePooling3D`.
 
     Raises:
@@ -347,14 +333,3 @@ class AveragePooling3D(_Pooling):
     """
 
     rank, pool_mode = 3, "average"
-
-    def __init__(
-        self,
-        pool_size: int | tuple,
-        strides: int | tuple | None = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        name: str | None = None,
-        **kwargs,
-    ) -> None:
-        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
