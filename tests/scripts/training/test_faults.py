@@ -16,7 +16,7 @@ import pytest
 
 from scripts.training.run_folder import load_model, unfinished
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 
 
 def start(*arguments, **options):

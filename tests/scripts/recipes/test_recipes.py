@@ -21,7 +21,7 @@ from scripts import evaluate, train
 from scripts.recipes import RECIPES, listing
 from scripts.training.command_line import InputError
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 SETTINGS = {"batch_size": 2, "seed": 0, "data_dir": None, "download_dir": None}
 OWN = ("daily_min_temperatures", "planetoid", "tu", "ogbg_molpcba", "movielens")
 

@@ -21,7 +21,7 @@ from scripts.training import distributed
 from scripts.training.command_line import InputError
 from scripts.training.run_folder import load_model, unfinished
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 RECIPE = ["digits-mlp", "--epochs", "4", "--dropout", "0", "--batch-size", "32"]
 
 
