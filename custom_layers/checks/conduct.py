@@ -37,7 +37,7 @@ def weights_in_build(subject):
                 got=new,
                 cause="add_weight in `call`, or a layer inside that `build` does not build",
             )
-    return Held(note=f"{len(layer.weights)} weights")
+    return Held(note=f"weights: {len(layer.weights)}")
 
 
 def _like(function, other):
@@ -102,12 +102,12 @@ def determinism(subject):
     (weights, outputs), (weights_again, outputs_again) = runs
     for a, b in zip(weights, weights_again, strict=True):
         if not np.array_equal(a, b):
-            raise Broken("from the same seed come other weights", cause="an unseeded generator")
+            raise Broken("the same seed gives other weights", cause="an unseeded generator")
     for i in range(2):
         for a, b in zip(outputs[i], outputs_again[i], strict=True):
             if not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
                 raise Broken(
-                    f"from the same seed come other outputs, at call {i + 1}",
+                    f"the same seed gives other outputs, at call {i + 1}",
                     cause="random numbers that do not come from keras.random with a SeedGenerator",
                 )
     if subject.random:

@@ -89,7 +89,7 @@ def _prove_gradient(subject, function, points, i, what):
                 expected=float(f"{expected:.6g}"),
                 got=float(f"{along:.6g}"),
                 error=error,
-                cause="each of some equal entries has the whole gradient, which they should share"
+                cause="each of several equal entries gets the gradient that they should share"
                 if kinks
                 else "too few of many entries are wrong to be found one by one",
             )
@@ -214,7 +214,7 @@ def autodiff_agrees(subject):
         with autodiff() as bare:
             function.value(function.points)
         if not bare:
-            raise DoesNotApply("no function of gradients.with_backward in it")
+            raise DoesNotApply("it calls no function made by gradients.with_backward")
         prove = functools.partial(_against_autodiff, subject, function, mode)
         error, kink = at_and_beside(subject, function, prove)
         worst, kinks = max(worst, error), kinks or kink

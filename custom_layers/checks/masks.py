@@ -40,7 +40,7 @@ def masks(subject):
         compare(what, slope[~mask], np.zeros_like(slope[~mask]), 0.0)
     changed, *_ = _call(subject, layer, _change(inputs, ~mask), mask)
     if all(np.array_equal(a, b) for a, b in zip(changed, masked, strict=True)):
-        raise Broken("entries that the mask leaves have no influence on any output", cause=cause)
+        raise Broken("entries that the mask keeps have no influence on any output", cause=cause)
     return Held(worst, "" if any(on is not None for on in passed) else "the mask ends here")
 
 

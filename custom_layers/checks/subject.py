@@ -85,7 +85,7 @@ class Subject:
     def set_weights(self, layer):
         if len(layer.weights) != len(self.weights):
             raise Broken(
-                "another new layer has another number of weights",
+                "a second new layer has another number of weights",
                 expected=len(self.weights),
                 got=len(layer.weights),
             )
@@ -151,7 +151,7 @@ class Subject:
                 if is_float(y) and not np.isfinite(y).all():
                     raise DoesNotApply(f"output {i} is not finite, so it has no derivative")
             if not self.still and not _equal(*(flat_arrays(_outputs(function)) for _ in range(2))):
-                raise DoesNotApply("its random numbers cannot be held still")
+                raise DoesNotApply("its random numbers cannot be fixed")
             functions[mode] = function
         return functions
 

@@ -49,7 +49,7 @@ def _check_sizes(m, n, window, output_padding, *, strides, padding, dilation):
         known = isinstance(of_x, int) and isinstance(of_y, int)
         if known and (of_y < 0 or windows.output_length(of_y, k, s, padding, d) != of_x):
             raise ValueError(
-                "`output_padding` leaves an output whose convolution has another size than x: "
+                "`output_padding` gives an output whose convolution differs from x in size: "
                 f"{of_y} places from {of_x}. Received: output_padding={output_padding}, "
                 f"kernel_size={tuple(window)}, strides={strides}, dilation_rate={dilation}"
             )
@@ -171,7 +171,7 @@ class Conv1DTranspose(_ConvTranspose):
 
     Raises:
         ValueError: an argument is of the wrong kind or size; `strides` and `dilation_rate` are both
-            above 1; an `output_padding` is not below its stride, or leaves an output from which no
+            above 1; an `output_padding` is not below its stride, or gives an output from which no
             convolution gives back the input's size; I is unknown.
     """
 
@@ -209,7 +209,7 @@ class Conv2DTranspose(_ConvTranspose):
 
     Raises:
         ValueError: an argument is of the wrong kind or size; `strides` and `dilation_rate` are both
-            above 1; an `output_padding` is not below its stride, or leaves an output from which no
+            above 1; an `output_padding` is not below its stride, or gives an output from which no
             convolution gives back the input's size; I is unknown.
     """
 
@@ -247,7 +247,7 @@ class Conv3DTranspose(_ConvTranspose):
 
     Raises:
         ValueError: an argument is of the wrong kind or size; `strides` and `dilation_rate` are both
-            above 1; an `output_padding` is not below its stride, or leaves an output from which no
+            above 1; an `output_padding` is not below its stride, or gives an output from which no
             convolution gives back the input's size; I is unknown.
     """
 

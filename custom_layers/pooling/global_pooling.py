@@ -132,7 +132,7 @@ class _GlobalPooling(Layer):
         if isinstance(x, tf.RaggedTensor):
             if self.data_format == "channels_first":
                 raise ValueError(
-                    f"{type(self).__name__} takes ragged inputs with their channels last only. "
+                    f"{type(self).__name__} takes ragged inputs only with their channels last. "
                     f"Received: data_format={self.data_format}"
                 )
             present = tf.ones_like(x, tf.bool).to_tensor(False)

@@ -188,7 +188,7 @@ class Dropout(Layer):
             return inputs
         if not inputs.dtype.is_floating:
             raise ValueError(
-                f"`{self.name}` scales its input, which must therefore be of floats. "
+                f"`{self.name}` scales its input, which must be floating point. "
                 f"Received: dtype={inputs.dtype.name}"
             )
         noise_shape = self.noise_shape_of(inputs)

@@ -84,7 +84,7 @@ class Flatten(Layer):
         """Ragged x (B, ...) -> y (B, N), with another N for each row."""
         if self.data_format == "channels_first" and x.shape.rank > 2:
             raise ValueError(
-                "Flatten takes ragged inputs with their channels last only. "
+                "Flatten takes ragged inputs only with their channels last. "
                 f"Received: data_format={self.data_format}"
             )
         return x.merge_dims(1, x.shape.rank - 1)

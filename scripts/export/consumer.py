@@ -18,7 +18,7 @@ class Blocker(importlib.abc.MetaPathFinder):
 
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in PROJECT:
-            raise ImportError(f"{name} is imported: the exported model is not whole")
+            raise ImportError(f"{name} is imported: the exported model is not self-contained")
 
 
 def saved_model(path):

@@ -81,7 +81,7 @@ class Checkpoint(keras.callbacks.Callback):
                 raise ValueError("the best weights have other shapes")
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
-                f"the checkpoint in {self.folder} is of another model ({error}): "
+                f"the checkpoint in {self.folder} belongs to another model ({error}): "
                 "--overwrite starts again"
             ) from error
         self.history, self.seconds = state["history"], state["seconds"]

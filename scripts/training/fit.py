@@ -163,7 +163,7 @@ def fit(recipe, data, settings, folder, strategy):
     done, content = distributed.furthest(strategy, *checkpoint.newest())
     if done > epochs or (done and "loss" not in checkpoint.columns(content)):
         raise InputError(
-            f"the checkpoint in {checkpoint.folder} is of another run, after {done} epochs of "
+            f"the checkpoint in {checkpoint.folder} belongs to another run, after {done} epochs of "
             f"{epochs}: --overwrite starts again"
         )
     if done:

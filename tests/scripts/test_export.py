@@ -95,7 +95,7 @@ def test_others_answer_alike_for_every_model():
 
 def test_the_consumer_cannot_import_the_project():
     for name in ("custom_layers", "custom_layers.core.dense", "models.convnet", "scripts"):
-        with pytest.raises(ImportError, match="the exported model is not whole"):
+        with pytest.raises(ImportError, match="the exported model is not self-contained"):
             consumer.Blocker().find_spec(name)
     assert consumer.Blocker().find_spec("numpy") is None
 

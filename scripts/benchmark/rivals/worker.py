@@ -29,7 +29,7 @@ class Worker:
             print(json.dumps(question), file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit("benchmark: the PyTorch process ended; its message stands above")
+            raise SystemExit("benchmark: the PyTorch process ended; its message is above")
         time.sleep(0.002)  # its idle threads spin a little before they sleep
         return json.loads(line)
 

@@ -165,5 +165,5 @@ def test_an_output_that_no_convolution_gives_back(batch, size, dilation):
     layer = Conv1DTranspose(
         2, 2, padding="same", output_padding=0, dilation_rate=dilation, name="up"
     )
-    with pytest.raises(ValueError, match="`output_padding` leaves an output whose convolution"):
+    with pytest.raises(ValueError, match="`output_padding` gives an output whose convolution"):
         layer(tf.zeros((batch, size, 1)))

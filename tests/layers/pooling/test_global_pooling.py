@@ -265,7 +265,7 @@ def test_ragged_inputs(name):
         assert_near("y", y, getattr(keras.layers, name)()(x))
     for row in range(2):
         assert_near(f"row {row}", y[row], layer(x[row][tf.newaxis])[0])
-    with pytest.raises(ValueError, match="ragged inputs with their channels last only"):
+    with pytest.raises(ValueError, match="ragged inputs only with their channels last"):
         getattr(custom_layers, name)("channels_first")(x)
 
 

@@ -205,7 +205,7 @@ def test_wrong_noise_shape(noise_shape, message):
 
 
 def test_wrong_inputs():
-    with pytest.raises(ValueError, match="must therefore be of floats. Received: dtype=int32"):
+    with pytest.raises(ValueError, match="must be floating point. Received: dtype=int32"):
         Dropout(0.5)(tf.ones((2, 3), tf.int32), training=True)
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
         dropout(tf.ones((1, 5)), seed(), rate=0.5, noise_shape=(3, 5))

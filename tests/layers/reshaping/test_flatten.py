@@ -107,5 +107,5 @@ def test_ragged_rows_keep_their_numbers(inner):
     node = keras.Input((None, *inner), ragged=True)
     assert Flatten()(node).ragged
     if inner:
-        with pytest.raises(ValueError, match="ragged inputs with their channels last only"):
+        with pytest.raises(ValueError, match="ragged inputs only with their channels last"):
             Flatten("channels_first")(x)

@@ -424,7 +424,9 @@ def test_the_checkpoint_of_another_model(tmp_path):
         {"variable-0": np.array("text")},
     ):
         write_checkpoint(folder, state=state(), **arrays)
-        with pytest.raises(InputError, match="(?s)is of another model .*--overwrite starts again"):
+        with pytest.raises(
+            InputError, match="(?s)belongs to another model .*--overwrite starts again"
+        ):
             checkpoint.restore(model, checkpoint.newest()[1])
 
 
