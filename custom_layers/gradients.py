@@ -62,6 +62,13 @@ def wide(x):
     return tf.cast(x, sum_dtype(x.dtype))
 
 
+def matmul(x, W):
+    """x W for x (..., I) and W (I, O)."""
+    if W.shape[0] == 0:  # oneDNN's kernel of a product and a bias would end the process
+        return tf.reduce_sum(x, -1, keepdims=True) + tf.zeros(W.shape[1:], x.dtype)
+    return tf.matmul(x, W) if x.shape.rank == 2 else tf.tensordot(x, W, 1)
+
+
 def sum_places(dy):
     """db = Σ dy over all axes but the last, in the type of dy."""
     return tf.cast(tf.reduce_sum(wide(dy), range(dy.shape.rank - 1)), dy.dtype)

@@ -19,12 +19,12 @@ import keras
 import tensorflow as tf
 
 from custom_layers.base import Constraint, Initializer, Layer, Regularizer, check_positive
-from custom_layers.gradients import sum_places, sum_rows, with_backward
+from custom_layers.gradients import matmul, sum_places, sum_rows, with_backward
 
 
 def affine_forward(x, kernel, bias):
     """x (..., I), kernel (I, O), bias (O,) or None -> y (..., O)."""
-    y = tf.matmul(x, kernel) if x.shape.rank == 2 else tf.tensordot(x, kernel, 1)
+    y = matmul(x, kernel)
     if bias is not None:
         y = tf.nn.bias_add(y, bias)
     return y, (x, kernel, bias is not None)

@@ -20,7 +20,7 @@ import functools
 import keras
 import tensorflow as tf
 
-from custom_layers.gradients import compiled, sum_places, wide, with_backward
+from custom_layers.gradients import compiled, matmul, sum_places, wide, with_backward
 from custom_layers.private_apis import compiled_by_xla
 
 
@@ -256,7 +256,7 @@ def product(x, kernel, drop, bias=None):
         parts = zip(tf.unstack(drop), tf.split(kernel, drop.shape[0], 1), strict=True)
         y = tf.concat([product(x * d, k, None) for d, k in parts], -1)
         return y if bias is None else tf.cast(wide(y) + wide(bias), y.dtype)
-    y = tf.matmul(x if x.shape.rank == 2 else tf.reshape(x, (-1, kernel.shape[0])), kernel)
+    y = matmul(x if x.shape.rank == 2 else tf.reshape(x, (-1, kernel.shape[0])), kernel)
     if bias is not None:
         y = tf.cast(tf.nn.bias_add(wide(y), wide(bias)), y.dtype)
     if x.shape.rank == 2:

@@ -124,7 +124,12 @@ FORWARD_WAYS = {
 }
 
 
-@pytest.mark.parametrize("name", ROWS)
+SHORT = {"GraphConv", "GATConv", "SAGEConv max", "EdgeConv", "GraphAttentionPooling"}
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in SHORT else pytest.param(n, marks=pytest.mark.long) for n in ROWS]
+)
 def test_every_way_gives_the_gradient(name):
     function, x = function_of_nodes(name)
     expected = gradient(function, x)

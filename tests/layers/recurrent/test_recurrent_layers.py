@@ -618,8 +618,10 @@ def slopes(layer, x, points, order=1, **call):
     return outer.gradient(total, points)
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph"])
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("mode", "training"),
+    [("eager", False), pytest.param("graph", False, marks=pytest.mark.long), ("graph", True)],
+)
 def test_an_activation_may_have_weights(ours, twin, mode, training):
     layers = pair(ours, twin, 3, activation=keras.layers.PReLU("normal"), return_sequences=True)
     assert len(layers[0].trainable_weights) == 4
@@ -667,7 +669,10 @@ def test_a_constant_activation_has_no_slope(ours, twin):
         assert_near("gradient", a, b, 1e-5)
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+# tests/promises/test_sums_in_16_bits.py has both dtypes in graphs and under XLA.
+@pytest.mark.parametrize(
+    "mode", ["eager", *(pytest.param(m, marks=pytest.mark.long) for m in ("graph", "xla"))]
+)
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
 def test_gradients_of_the_bias_are_summed_in_float32(ours, name, dtype, mode):
     """64 rows times 300 steps: 16 bits would stop counting at 256 or 2048."""
@@ -709,25 +714,27 @@ def test_a_cell_sums_50000_rows_in_float32(name, dtype):
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
-@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
-def test_what_is_masked_has_no_influence(ours, mode, value):
+def test_what_is_masked_has_no_influence(ours, mode):
     """Whatever a masked step holds: outputs, gradients, second derivatives."""
     layer = ours(3, return_sequences=True, recurrent_dropout=0.0)
     layer(X)
-    got = []
-    for hidden in (0.0, value):
-        x = tf.constant(np.where(MASK[..., None], X, np.float32(hidden)))
+
+    def run(x):
         points = [x, *(w.value for w in layer.trainable_weights)]
+        first = slopes(layer, x, points, mask=MASK)
+        second = slopes(layer, x, points, 2, mask=MASK, training=True)
+        return [layer(x, mask=MASK), *first, *second]
 
-        def run(points=points):
-            first = slopes(layer, points[0], points, mask=MASK)
-            second = slopes(layer, points[0], points, 2, mask=MASK, training=True)
-            return [layer(points[0], mask=MASK), *first, *second]
-
-        got.append((run if mode == "eager" else tf.function(run, jit_compile=mode == "xla"))())
-    for a, b in zip(*got, strict=True):
-        assert np.isfinite(a).all()
-        assert_near("masked", b, a, 1e-6)
+    if mode != "eager":
+        run = tf.function(run, jit_compile=mode == "xla", autograph=False)
+    expected, *others = (
+        run(tf.constant(np.where(MASK[..., None], X, np.float32(hidden))))
+        for hidden in (0.0, np.nan, np.inf, 3e38)
+    )
+    for other in others:
+        for a, b in zip(expected, other, strict=True):
+            assert np.isfinite(a).all()
+            assert_near("masked", b, a, 1e-6)
 
 
 def test_unrolled_there_is_no_loop(ours):
