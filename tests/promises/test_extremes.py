@@ -29,6 +29,8 @@ SIGNS = {
     "1e-30": lambda x: np.copysign(np.float32(1e-30), x),
     "denormal": lambda x: np.copysign(np.float32(1e-40), x),
     "3e38": lambda x: np.random.default_rng(0).choice(LARGE, x.shape),
+    # Sums of 3e38 leave the range of float32, in an order of its own on each processor: not these.
+    "3e35": lambda x: np.random.default_rng(0).uniform(-3e35, 3e35, x.shape).astype("float32"),
     "inf": lambda x: with_one(x, np.inf),
     "-inf": lambda x: with_one(x, -np.inf),
     "NaN": lambda x: with_one(x, np.nan),
@@ -41,7 +43,11 @@ NOT_COMPARED = {
     ("EdgeConv", "NaN"): "has no twin, see test_nan.py",
     ("MaxPooling", "NaN"): "TensorFlow's kernel passes over NaN",
     ("GlobalMaxPooling", "NaN"): "the gradient of a maximum that is NaN is 0 / 0, or 0",
-    ("LayerNormalization", "3e38"): "the variance leaves the range of float32, in Keras too",
+    ("LayerNormalization", "3e35"): "the variance leaves the range of float32, in Keras too",
+    ("BatchNormalization", "3e35"): "the variance leaves the range of float32, in Keras too",
+    ("GraphConv with weights", "3e35"): "a weight times a feature leaves the range of float32",
+    ("GATConv", "3e35"): "the gradient of the scores leaves the range of float32",
+    ("SAGEConv", "3e35"): "the gradient of a normalized row is so small that its digits are lost",
     ("ReLU", "NaN"): "threshold=1: NaN > 1 is False, and so NaN becomes a number",
 }
 MODES = {
@@ -116,7 +122,9 @@ def wrong_values(name, mode):
     start = right.get_weights()
     run, expect = MODES[mode](function_of(layer)), function_of(right)
     for case, change in SIGNS.items():
-        if (family(name), case) in NOT_COMPARED:
+        if NOT_COMPARED.keys() & {(name, case), (family(name), case)}:
+            continue
+        if case == "3e38" and family(name) not in EXACT:
             continue
         flat = [change(x) if x.dtype.kind == "f" else x for x in tf.nest.flatten(row.inputs)]
         inputs = tf.nest.pack_sequence_as(row.inputs, flat)
@@ -131,15 +139,13 @@ def wrong_values(name, mode):
         for i, (a, *others) in enumerate(zip(actual, expected, flushed, strict=True)):
             with np.errstate(over="ignore"):
                 a, *others = (t.numpy().astype("float32") for t in (a, *others))
-            errors = [error for b in others if (error := how_far(case, name, a, b))]
+            errors = [error for b in others if (error := how_far(a, b))]
             if len(errors) == len(others):
                 yield f"{case}, {mode}, result {i}: {errors[0]}"
 
 
-def how_far(case, name, a, b):
+def how_far(a, b):
     """What differs between a and b, in words, or nothing."""
-    if case == "3e38" and family(name) not in EXACT:
-        a = np.where(np.isfinite(a) & np.isfinite(b), a, b)  # a sum may leave the range on its way
     try:
         assert_near("value", a, b, 1e-4)
     except AssertionError as error:
@@ -162,7 +168,6 @@ CASES = [
 # What is still wrong, until it is mended: (row, mode) and why.
 ONEDNN = "oneDNN's kernel hides NaN"
 NO_TWIN = "Keras's layer, with which it would be compared, does not run in float64 on a CPU"
-SUMS = "sums of 3e38 leave the range of float32 in another order than those of the comparison"
 KNOWN = {
     ("Softmax", "eager"): ONEDNN,
     ("Softmax", "graph"): ONEDNN,
@@ -175,12 +180,8 @@ KNOWN = {
             "Conv2DTranspose": NO_TWIN,
             "Conv3DTranspose": NO_TWIN,
             "AveragePooling3D": NO_TWIN,
-            "GraphConv with weights": SUMS,
-            "GATConv": SUMS,
-            "EdgeConv": SUMS,
         }.items()
     },
-    ("GATConv", "XLA"): SUMS,
 }
 
 
