@@ -205,32 +205,27 @@ assert "custom_layers" not in sys.modules
 """
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Each model saved, exported, and read in two processes of their own."""
-    root = tmp_path_factory.mktemp("saved")
+def test_saved_models_answer_in_another_process(tmp_path):
+    """Each model saved, exported, and read in two processes of their own: one test, two starts."""
     for name in MODELS:
-        folder, model, x = root / name, built(name), MODELS[name].inputs(5)
+        folder, model, x = tmp_path / name, built(name), MODELS[name].inputs(5)
         folder.mkdir()
         (folder / "x.pickle").write_bytes(pickle.dumps(x))
         model.save(folder / "model.keras")
         model.export(folder / "saved_model", verbose=False)
         np.savez(folder / "expected.npz", *flat(model.predict_on_batch(called_with(name))))
+    folders = [str(tmp_path / name) for name in MODELS]
     for code in (LOADING, SERVING):
-        program = [sys.executable, "-c", ANSWERING + code, *(str(root / name) for name in MODELS)]
+        program = [sys.executable, "-c", ANSWERING + code, *folders]
         done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT)
         assert done.returncode == 0, done.stderr[-2000:]
-    return root
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_saved_models_answer_in_another_process(saved, name):
-    expected = np.load(saved / name / "expected.npz")
-    for file in ("loaded.npz", "served.npz"):
-        actual = np.load(saved / name / file)
-        assert len(actual.files) == len(expected.files) > 0
-        for key in expected.files:
-            assert_near(file, actual[key], expected[key], 1e-5)
+    for name in MODELS:
+        expected = np.load(tmp_path / name / "expected.npz")
+        for file in ("loaded.npz", "served.npz"):
+            actual = np.load(tmp_path / name / file)
+            assert len(actual.files) == len(expected.files) > 0
+            for key in expected.files:
+                assert_near(f"{name}, {file}", actual[key], expected[key], 1e-5)
 
 
 def test_no_model_is_left_out():
