@@ -71,7 +71,12 @@ MODELS = {
 }
 
 
-@pytest.fixture(params=MODELS)
+SHORT = ("GraphConv", "graph_classifier", "recommender")  # the other convolutions are as the first
+
+
+@pytest.fixture(
+    params=[n if n in SHORT else pytest.param(n, marks=pytest.mark.long) for n in MODELS]
+)
 def row(request):
     return MODELS[request.param]
 

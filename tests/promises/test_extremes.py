@@ -159,7 +159,7 @@ def has_floats(row):
 
 CASES = [
     pytest.param(
-        name, mode, marks=[pytest.mark.long] if mode == "XLA" and name not in SHORT else []
+        name, mode, marks=[pytest.mark.long] if mode != "graph" and name not in SHORT else []
     )
     for name, row in ROWS.items()
     if has_floats(row)

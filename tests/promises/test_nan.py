@@ -52,7 +52,7 @@ KNOWN = {
 NOT_MOVED = {"GraphAttentionPooling"}
 
 COUNTING = [
-    pytest.param(name, mode, marks=slow_if(mode == "XLA" and name not in SHORT))
+    pytest.param(name, mode, marks=slow_if(mode != "graph" and name not in SHORT))
     for name, row in ROWS.items()
     if has_floats(row) and name not in NOT_MOVED
     for mode in MODES
@@ -144,7 +144,7 @@ MASKED = [
     or name == "BatchNormalization"
 ]
 PADDING = [
-    pytest.param(name, mode, marks=slow_if(mode == "XLA" and name not in SHORT))
+    pytest.param(name, mode, marks=slow_if(mode != "graph" and name not in SHORT))
     for name in MASKED
     for mode in MODES
 ]

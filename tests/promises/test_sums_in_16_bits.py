@@ -151,7 +151,7 @@ CASES = [
         name,
         dtype,
         mode,
-        marks=[pytest.mark.long] if mode == "XLA" and (name not in SHORT) else [],
+        marks=[pytest.mark.long] if mode != "eager" and name not in SHORT else [],
         id=f"{name}-{dtype}-{mode}",
     )
     for name in ROWS

@@ -33,6 +33,14 @@ def name(request):
     return request.param
 
 
+# For what the three have from one function: LSTM in each run, the others in the long ones.
+FIRST_OF_THREE = pytest.mark.parametrize(
+    "name",
+    ["LSTM", *(pytest.param(n, marks=pytest.mark.long) for n in ("GRU", "SimpleRNN"))],
+    indirect=True,
+)
+
+
 @pytest.fixture
 def ours(name):
     return getattr(custom_layers, name)
@@ -230,6 +238,7 @@ def test_states_are_kept_between_batches(ours, twin):
         ours(3, stateful=True)(keras.Input((None, 4)))
 
 
+@FIRST_OF_THREE
 def test_stateful_model(ours, tmp_path):
     inputs = keras.Input(batch_shape=(5, 6, 4))
     model = keras.Model(inputs, ours(3, stateful=True)(inputs))
@@ -352,6 +361,7 @@ def test_unknown_lengths_are_not_compiled(ours):
         assert is_compiled(run, tf.TensorSpec((None, time, 4))) is compiled
 
 
+@FIRST_OF_THREE
 def test_second_derivatives_in_training(ours):
     layer = ours(3)
     x = tf.constant(X)
@@ -371,6 +381,7 @@ def test_second_derivatives_in_training(ours):
         assert_near("second derivative", tf.convert_to_tensor(a), tf.convert_to_tensor(b), 1e-5)
 
 
+@FIRST_OF_THREE
 def test_saved_model_can_be_trained_on(ours, tmp_path):
     """No compiled function in what is exported, and gradients after reloading."""
     model = keras.Sequential([keras.Input((6, 4)), ours(3)])
@@ -737,6 +748,7 @@ def test_what_is_masked_has_no_influence(ours, mode):
             assert_near("masked", b, a, 1e-6)
 
 
+@FIRST_OF_THREE
 def test_unrolled_there_is_no_loop(ours):
     """Neither forward nor backward, and the numbers stay."""
     x, results = tf.constant(X), []
@@ -763,6 +775,7 @@ def test_unrolled_there_is_no_loop(ours):
         assert_near("unrolled", b, a, 1e-5)
 
 
+@FIRST_OF_THREE
 def test_unrolled_it_runs_without_flex(ours, tmp_path):
     litert = pytest.importorskip("ai_edge_litert.interpreter")
     model = keras.Sequential([keras.Input((6, 4)), ours(3, unroll=True)])
@@ -815,6 +828,7 @@ def test_the_mask_goes_on_with_the_time_axis_only(ours):
         assert mask is (MASK if sequences else None)
 
 
+@FIRST_OF_THREE
 def test_check_numerics_may_be_on(ours):
     tf.debugging.enable_check_numerics()
     try:
