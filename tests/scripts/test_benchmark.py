@@ -109,7 +109,7 @@ def test_every_model_is_the_same_with_both(case, monkeypatch):
     assert len(ours(x)) == len(y) == len(inputs[0])
 
 
-@pytest.mark.parametrize("name", ["mlp", "gan"])
+@pytest.mark.parametrize("name", ["mlp", pytest.param("gan", marks=pytest.mark.long)])
 def test_fit_and_predict_of_a_model(name):
     found = next(c for c in models.every_model() if c.name == name)
     found = dataclasses.replace(found, least=0.001)
@@ -186,7 +186,9 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.long) if n == "GIN" else n for n in SMALL]
+)
 def test_graphs_run(name):
     mode = "xla" if name.endswith("Conv") else "graph"
     found = next(c for c in graphs.every_graph_case() if c.name == name)

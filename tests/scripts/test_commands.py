@@ -35,7 +35,7 @@ HERE = {
         "--pairs 1"
     ),
 }
-LONG = ("lengths", "PYTHON")  # minutes, or a Python with PyTorch
+LONG = ("lengths", "PYTHON", "models --mode xla")  # half a minute or more, or a Python with PyTorch
 
 BENCHMARK = "test_benchmark.py::test_layers"
 TRAIN = "test_scripts.py::test_a_run_is_whole"

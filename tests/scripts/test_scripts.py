@@ -125,6 +125,7 @@ def test_the_same_seed_gives_the_same_history(run, fit):
     assert (again / "history.csv").read_bytes() == (run / "history.csv").read_bytes()
 
 
+@pytest.mark.long
 def test_another_seed_gives_another_history(fit):
     histories = [history(fit("digits-mlp", "--epochs", "1", "--seed", s)[0]) for s in "12"]
     assert histories[0] != histories[1]

@@ -120,7 +120,12 @@ PICTURES = {  # what runs alike is run once
 }
 
 
-@pytest.mark.parametrize("recipe", PICTURES)
+SHORT = ("canvas-unet", "digits-vae")
+
+
+@pytest.mark.parametrize(
+    "recipe", [n if n in SHORT else pytest.param(n, marks=pytest.mark.long) for n in PICTURES]
+)
 def test_recipe_runs(recipe, data_dir, tmp_path, capsys):
     train.main(
         [recipe, "--epochs", "1", "--data-dir", str(data_dir), "--output", str(tmp_path / "run")]

@@ -48,6 +48,7 @@ def reference(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_two_workers_are_one_process(reference, tmp_path):
     done = run("scripts.launch", *RECIPE, "--workers", 2, "--output", tmp_path / "run")
     assert "2 replicas, global batch 32, learning rate 0.001" in done.stdout
@@ -175,6 +176,7 @@ PLAIN_FIT = """
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("patched", [True, False])
 def test_the_workaround_is_still_needed(patched):
     """Red once Keras's own `fit` works under several workers: patch_keras_fit can go then."""
