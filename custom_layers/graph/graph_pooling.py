@@ -103,12 +103,12 @@ class GraphSumPooling(_GraphPooling):
     the `num_nodes` of `custom_layers.graphs.pack`; only its length is used. Output `(G, F)`.
 
     Args:
-        num_graphs: G, if it is always the same. Otherwise the third input says it: XLA must know
-            it, and the largest id does not tell of empty graphs at the end.
+        num_graphs: G, if it is always the same. Otherwise the third input gives it: XLA must
+            know it, and the largest id misses empty graphs at the end.
 
     Raises:
-        ValueError: neither or both of `num_graphs` and the third input are given; shapes or types
-            that are not the above.
+        ValueError: neither or both of `num_graphs` and the third input are given, or shapes or
+            types are not the above.
         InvalidArgumentError: an id is not below G (NaN in XLA).
     """
 

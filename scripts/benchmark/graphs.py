@@ -98,9 +98,9 @@ def many_graphs(count, nodes, edges, features, classes):
 
 
 def gin_epochs(a, layers, mode):
-    """`fit` over all graphs, in another order each epoch, in its fastest form for small batches.
+    """`fit` over all graphs, in a new order each epoch, in its fastest form for small batches.
 
-    One pipeline without end, since starting one takes most of an epoch's time, and one execution
+    One endless pipeline, since starting one takes most of an epoch's time, and one execution
     for all steps of an epoch, since `fit` takes as long around a step as the step itself.
     """
     rows = {

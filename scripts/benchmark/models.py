@@ -180,7 +180,7 @@ def epochs_of_lengths(layers, mode, **options):
 
 
 def length_timers(data, layers, mode):
-    """Each first epoch in a new process, for a process has but one; it times the next epoch too."""
+    """Each first epoch in a new process, as a process has only one; it times the next one too."""
     context, later = multiprocessing.get_context("spawn"), []
 
     def first():

@@ -72,7 +72,7 @@ def results_path(subject, mode, kind="benchmark"):
 
 
 def command(argv):
-    """As it was typed, but for the place of another Python, which is different everywhere."""
+    """As it was typed, except for the path of another Python, which differs everywhere."""
     words = list(argv)
     for i, word in enumerate(words[:-1]):
         if word == "--torch-python":
