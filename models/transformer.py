@@ -35,12 +35,12 @@ def transformer(
     Args:
         vectorizer: an adapted `keras.layers.TextVectorization` with an `output_sequence_length`;
             it becomes part of the model.
-        classes: how many.
-        blocks: how many.
+        classes: number of classes.
+        blocks: number of blocks.
         heads: of each block's attention.
         width: E, a multiple of `heads`.
         hidden: width of the hidden layer of each block.
-        dropout: fraction dropped of the words' vectors, of each block's two terms and at the end.
+        dropout: fraction dropped from the words' vectors, each block's two terms and the mean.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of the kernels of dense layers.
         layers: where the layers come from; `keras.layers` gives the reference.
 
