@@ -88,8 +88,8 @@ def check_mask(mask, shape, axes="(B, T)"):
 class Layer(keras.layers.Layer):
     """A Keras layer whose config follows from its signature.
 
-    Arguments that Keras's layers have and these lack stand in `NOT_HERE`: a config that names one
-    without using it loads, using one raises a ValueError.
+    Arguments that Keras's layers have and these lack are in `NOT_HERE`: a config that names one
+    without using it loads; using one raises a ValueError.
     """
 
     NOT_HERE = frozenset({"lora_rank", "lora_alpha", "quantization_config"})

@@ -93,7 +93,7 @@ def compiled(function, **options):
     """`function(*tensors, **options)`, compiled by XLA inside of the surrounding graph.
 
     For loops over small tensors (T, ...), whose time goes into starting operations. Each shape is
-    compiled anew and stays in memory: beyond 32 lengths T the function runs as it is, and so it
+    compiled again and stays in memory: beyond 32 lengths T the function runs as it is, and so it
     does where something looks at each operation (`tf.debugging.enable_check_numerics`).
 
     What is differentiated is the function itself, uncompiled: TensorFlow cannot differentiate a
@@ -203,7 +203,7 @@ def with_backward(forward: Callable, backward: Callable) -> Callable:
         arguments = given, len(tensors), tuple(options.items())
         try:
             call = join_once(*arguments)
-        except TypeError:  # an option that is no key: a list, a tensor
+        except TypeError:  # an option that cannot be a key: a list, a tensor
             check_options(options)
             call = join(*arguments)
         return call(*(tensors[i] for i in given))

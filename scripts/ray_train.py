@@ -17,7 +17,7 @@ def work(arguments):
     """What each worker does. It ends its process when another worker is gone."""
     from scripts.training import fit
 
-    # A worker that has nothing to resume yet starts anew.
+    # A worker that has nothing to resume yet starts from scratch.
     fit.run(arguments["recipe"], arguments["given"], arguments["folder"], resume=True)
 
 

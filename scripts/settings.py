@@ -1,4 +1,4 @@
-"""settings: what a training can be told. Each setting is declared here, once.
+"""settings: the settings of a training, each declared here, once.
 
 The options of scripts.train, the defaults of a recipe, the check of somebody else's `recipe.json`
 and `--list` walk these fields.

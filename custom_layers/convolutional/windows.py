@@ -87,7 +87,7 @@ def standardize_filters(value):
 
 
 def check_strides(strides, dilation_rate):
-    """Raise a ValueError if a convolution is to skip places and to be dilated at once."""
+    """Raise a ValueError if a convolution has both strides and a dilation rate above 1."""
     if max(strides) > 1 and max(dilation_rate) > 1:
         raise ValueError(
             "`strides > 1` not supported in conjunction with `dilation_rate > 1`. "
@@ -225,7 +225,7 @@ def from_channels_last(x, data_format):
 def tap_slices(sizes, window, strides, padding):
     """The pads of each axis, and the (begin, end) of the padded x that each tap sees, in row order.
 
-    Tap t of the windows p = 0, 1, ... stands at the cells t, t + s, t + 2 s, ... of each axis.
+    Tap t of the windows p = 0, 1, ... is at the cells t, t + s, t + 2 s, ... of each axis.
     """
     axes = list(zip(sizes, window, strides, strict=True))
     before_after = [pads(n, k, s, padding) for n, k, s in axes]

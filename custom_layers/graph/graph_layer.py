@@ -153,7 +153,7 @@ class GraphLayer(Layer):
             expected = "(E, 2)" if len(nodes) == 2 else "(B, E, 2)"
             advice = ""
             if len(edges) == len(nodes) == 2 and edges[0] == 2:
-                advice = " These look like two rows, sources and targets: hand in `edges.T`."
+                advice = " These look like two rows, sources and targets: pass `edges.T`."
             elif len(edges) == len(nodes) and edges[-2:] == (nodes[-2],) * 2:
                 advice = " `custom_layers.graphs.to_edges` makes them of an adjacency matrix."
             raise ValueError(

@@ -268,7 +268,7 @@ def pack(
         take whole batches, `distribute_datasets_from_function` with one `pack` for each replica.
 
     Raises:
-        ValueError: `pad_to` is not two positive sizes; there are no nodes or edges.
+        ValueError: `pad_to` is not two positive sizes, or there are no nodes or edges.
     """
     if not isinstance(pad_to, (tuple, list)) or len(pad_to) != 2:
         raise ValueError(f"`pad_to` must be two sizes, (N, E). Received: pad_to={pad_to!r}")

@@ -192,7 +192,7 @@ class GlobalAveragePooling1D(_MaskedPooling):
 
     Input `(B, T, C)`, dense or ragged, or `(B, C, T)` for `data_format="channels_first"`, and
     `mask (B, T)`; output `(B, C)`, or the input's rank with T = 1 if `keepdims`. Arguments are
-    those of `keras.layers.GlobalAveragePooling1D`. The average of no steps at all is NaN, as there.
+    those of `keras.layers.GlobalAveragePooling1D`. The average of no steps is NaN, as in Keras.
 
     Raises:
         ValueError: `data_format` is not valid; the input's rank is not 3; the mask does not fit.

@@ -205,7 +205,7 @@ class RNN(Layer):
 
     Input `(B, T, ...)`, output `(B, H)`, or `(B, T, H)` with `return_sequences=True`, and after it
     the last states with `return_state=True`. Arguments are those of `keras.layers.RNN`; `unroll`
-    makes the operations of each step anew, for converters that know no loops.
+    repeats the operations for each step, for converters that do not support loops.
 
     Gradients of a cell that is not one of ours are TensorFlow's.
     """
@@ -315,7 +315,7 @@ class RNN(Layer):
         if mask is not None:
             m = swap_time(tf.expand_dims(tf.cast(mask, tf.bool), 2))  # (T, B, 1)
             m = tf.reverse(m, [0]) if self.go_backwards else m
-            x = where_mask(m, x, tf.zeros_like(x))  # NaN is no number, not even times 0
+            x = where_mask(m, x, tf.zeros_like(x))  # NaN times 0 would be NaN
         # The weights are cast to the cell's dtype, which need not be that of the layer.
         with AutocastScope(self.cell.compute_dtype):
             if runs_at_once(self.cell):

@@ -227,7 +227,7 @@ class _SpatialDropout(Dropout):
         return (None,) + self.rank * (1,) + (None,)
 
     def get_config(self):
-        # `trainable` and `noise_shape` are no arguments here.
+        # `trainable` and `noise_shape` are not arguments here.
         config = super().get_config()
         names = ["name", "dtype", "rate", "seed"] + ["data_format"] * (self.rank > 1)
         return {name: config[name] for name in names}

@@ -4,7 +4,7 @@
     python -m scripts.studies.seeds cora-gcn --layers custom --seeds 20 --download-dir DOWNLOADS
 
 Each run adds a row to a table, and no run that the table holds is repeated: an interrupted command
-goes on where it was. Further arguments go to scripts.train.
+continues where it was. Further arguments go to scripts.train.
 """
 
 import pathlib

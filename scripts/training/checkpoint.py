@@ -1,4 +1,4 @@
-"""Checkpoint: after each epoch, all that training needs to go on as if nothing had happened.
+"""Checkpoint: after each epoch, all that training needs to continue as if nothing had happened.
 
     checkpoints/epoch-00007.npz     weights, seeds, moving averages, optimizers, the best weights
                                     so far, and the history as text
@@ -90,7 +90,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.last = time.perf_counter()
-        if self.best is not None:  # after keep_best has begun anew
+        if self.best is not None:  # after keep_best has reset itself
             for name, value in self.best.items():
                 setattr(self.keep_best, name, value)
 

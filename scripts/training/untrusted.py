@@ -70,7 +70,7 @@ def figures(path):
 
 
 def check_download(path):
-    """Check that a zip file of data unpacks into its own folder and is no bomb."""
+    """Check that a zip file of data unpacks into its own folder and is not a bomb."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             check_zip(path, archive, max(1_000_000_000, 30 * path.stat().st_size))

@@ -267,7 +267,7 @@ def test_what_is_no_array_yet():
     attempt(tf.sparse.eye(6), to_edges)
     attempt([(0, 1), (1, 2)], r"`numpy.array\(...\)` makes one of a list. Received: a list")
     attempt(np.eye(6, dtype=int), "to_edges` makes them of an adjacency matrix")
-    attempt(EDGES.T, r"two rows, sources and targets: hand in `edges.T`")
+    attempt(EDGES.T, r"two rows, sources and targets: pass `edges.T`")
     with pytest.raises(tf.errors.InvalidArgumentError, match="subtract 1 from edges that count"):
         cl.GraphConv(3)([NODES, EDGES + 2])
 
