@@ -437,7 +437,7 @@ MUTANTS = {
         "moves at inference",
     ),
     "stale cache": (StaleCache, X, "inference_keeps_state", "keeps something"),
-    "noise without a seed": (NumpyNoise, X, "determinism", "from the same seed"),
+    "noise without a seed": (NumpyNoise, X, "determinism", "the same seed gives"),
     "the same noise at each step": (ConstantSeed, X, "determinism", "constant of the graph"),
     "unused weight": (UnusedWeight, X, "training_step", "no gradient reaches"),
     "weights not read": (LosesWeightsInFile, X, "weights_file", "does not come back"),

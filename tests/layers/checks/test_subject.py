@@ -52,7 +52,7 @@ def test_randomness_that_cannot_be_held_still():
         def call(self, x):
             return x + np.random.default_rng().standard_normal()
 
-    with pytest.raises(DoesNotApply, match="held still"):
+    with pytest.raises(DoesNotApply, match="cannot be fixed"):
         _ = Subject(Noise, X, {}).exact
 
 
