@@ -58,23 +58,22 @@ gat_scores = with_backward(gat_scores_forward, gat_scores_backward)
 
 
 def gatv2_scores_forward(source, target, attention, edges, slope):
-    """source, target (N, K, O), attention (K, O), edges (E, 2) -> c (E, K)."""
+    """source, target (N, K, O), attention (K, O), edges (E, 2) -> c (E, K), not in 16 bits."""
     z = wide(rows_of(source, edges[:, 0]) + rows_of(target, edges[:, 1]))
     c = tf.reduce_sum(wide(attention) * (z * leaky_slope(z, slope)), -1)
-    return tf.cast(c, source.dtype), (source, target, attention, edges)
+    return c, (source, target, attention, edges)
 
 
 def gatv2_scores_backward(dy, cache, slope):
     """Σ_{s_e = n} q_e, Σ_{t_e = n} q_e and da."""
     source, target, attention, edges = cache
     nodes = tf.shape(source)[0]
-    z = gather(source, edges[:, 0]) + gather(target, edges[:, 1])  # 0 at padding
+    z = wide(gather(source, edges[:, 0]) + gather(target, edges[:, 1]))  # 0 at padding
     leaky = leaky_slope(z, slope)
-    q = dy[..., tf.newaxis] * attention * leaky
-    dattention = tf.reduce_sum(wide(dy[..., tf.newaxis]) * wide(z * leaky), 0)
-    to_source = segment_sum(q, edges[:, 0], num_segments=nodes)
-    to_target = segment_sum(q, edges[:, 1], num_segments=nodes)
-    return to_source, to_target, tf.cast(dattention, attention.dtype), None
+    q = dy[..., tf.newaxis] * wide(attention) * leaky
+    dattention = tf.reduce_sum(dy[..., tf.newaxis] * z * leaky, 0)
+    sums = [segment_sum(q, edges[:, end], num_segments=nodes) for end in (0, 1)] + [dattention]
+    return *(tf.cast(x, source.dtype) for x in sums), None
 
 
 gatv2_scores = with_backward(gatv2_scores_forward, gatv2_scores_backward)
@@ -163,8 +162,9 @@ class _GATConv(AffineGraphLayer):
             loops = tf.range(N, dtype=edges.dtype)
             edges = tf.concat([edges, tf.stack([loops, loops], 1)], 0)
         h = self.heads_of(x, self.kernel)
-        # p in float32 at least: float16 cannot represent 1/50,000, the share of 50,000 neighbors.
-        p = segment_softmax(wide(self.scores(x, h, edges)), edges[:, 1], num_segments=N)
+        # c and p in float32 at least: float16 cannot represent 1/50,000, the share of 50,000
+        # neighbors, and as little of dp is the dc of one edge.
+        p = segment_softmax(self.scores(x, h, edges), edges[:, 1], num_segments=N)
         if training and self.dropout > 0:
             p = dropout(p, next_seed(self.seed_generator), rate=self.dropout)
         y = propagate(h, edges, p)  # (N, K, O)
@@ -218,7 +218,7 @@ class GATConv(_GATConv):
     def scores(self, x, h, edges):
         """c (E, K), of nodes x (N, F) and h (N, K, O)."""
         source, target = (
-            tf.cast(tf.reduce_sum(wide(h) * wide(tf.convert_to_tensor(a)), -1), h.dtype)
+            tf.reduce_sum(wide(h) * wide(tf.convert_to_tensor(a)), -1)
             for a in (self.attention_source, self.attention_target)
         )
         return gat_scores(source, target, edges, slope=self.negative_slope)
