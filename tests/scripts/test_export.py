@@ -53,11 +53,6 @@ def all_models(*few):
     return [n if n in few else pytest.param(n, marks=pytest.mark.long) for n in TINY]
 
 
-@pytest.fixture(scope="module")
-def cells():
-    return exports.measure(ONE_OF_EACH, list(exports.COLUMNS))
-
-
 def assert_cell(name, kind, cell):
     lacking = {"onnx": NOT_IN_ONNX, "litert": NOT_IN_LITERT}.get(kind, {})
     if name in lacking:
@@ -69,13 +64,11 @@ def assert_cell(name, kind, cell):
         assert note == ("(one at a time)" if kind == "litert" and recurrent else "")
 
 
-@pytest.mark.parametrize("kind", exports.COLUMNS)
-@pytest.mark.parametrize("name", ONE_OF_EACH)
-def test_others_answer_alike_without_this_package(cells, name, kind):
-    assert_cell(name, kind, cells[name, kind])
-
-
-def test_the_table_of_exports(cells, tmp_path, monkeypatch, capsys):
+def test_others_answer_alike_without_this_package(tmp_path, monkeypatch, capsys):
+    """And the table says so: one test, as workers share no fixture."""
+    cells = exports.measure(ONE_OF_EACH, list(exports.COLUMNS))
+    for (name, kind), cell in cells.items():
+        assert_cell(name, kind, cell)
     monkeypatch.setattr(exports, "measure", lambda names, kinds: cells)
     exports.main(["--only", "convnet", "detections", "--csv", str(tmp_path / "table.csv")])
     lines = capsys.readouterr().out.splitlines()
@@ -400,9 +393,9 @@ def assert_serves(path, x, model):
 @pytest.mark.parametrize(
     ("moment", "there"),
     [
-        ("while writing", False),
+        pytest.param("while writing", False, marks=pytest.mark.long),
         ("while writing", True),
-        ("before the old one goes", True),
+        pytest.param("before the old one goes", True, marks=pytest.mark.long),
         ("between", True),
     ],
 )
