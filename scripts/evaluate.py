@@ -8,6 +8,24 @@ from scripts.recipes import find, load_data
 from scripts.training import command_line, run_folder, untrusted
 
 
+def check_fits(model, data):
+    """Raise an InputError unless a model takes the inputs of the data, and knows their classes."""
+    import tensorflow as tf
+
+    inputs = tf.nest.flatten(data.test.element_spec[0])
+    for x, spec in zip(tf.nest.flatten(model.inputs), inputs, strict=False):
+        if len(inputs) != len(model.inputs) or not spec.shape[1:].is_compatible_with(x.shape[1:]):
+            raise command_line.InputError(
+                f"the model takes {[tuple(x.shape[1:]) for x in model.inputs]}, but the data are "
+                f"{[tuple(spec.shape[1:]) for spec in inputs]}"
+            )
+    classes, shape = getattr(data, "classes", None), getattr(model, "output_shape", None)
+    if classes and isinstance(shape, tuple) and shape[-1] not in (None, 1, len(classes)):
+        raise command_line.InputError(
+            f"the model tells {shape[-1]} classes apart, but the data have {len(classes)}"
+        )
+
+
 def main(arguments=None):
     parser = command_line.Parser(prog="python -m scripts.evaluate", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="a folder that scripts.train wrote")
@@ -18,6 +36,11 @@ def main(arguments=None):
         name, trained = run_folder.read_run(options.run)
         recipe, folder = find(name), pathlib.Path(options.run)
         recorded = untrusted.figures(folder / "metrics.json")
+        config, _ = untrusted.check_model(folder / "model.keras")
+        if not config.get("compile_config"):
+            raise command_line.InputError(
+                f"{folder}/model.keras was saved without loss and metrics: it cannot be measured"
+            )
         given = {}
         for place in places:
             own = getattr(trained, place)
@@ -29,6 +52,7 @@ def main(arguments=None):
         with damaged_files_named():
             data = load_data(recipe, dataclasses.replace(trained, **given))
             model = run_folder.load_model(folder)
+            check_fits(model, data)
             figures = model.evaluate(data.test, return_dict=True, verbose=0)
             figures |= recipe.measure(model, data)
         for name, value in figures.items():

@@ -15,10 +15,11 @@ from scripts.training import command_line
 
 def work(arguments):
     """What each worker does. It ends its process when another worker is gone."""
-    from scripts.training import fit
+    from scripts.training import start
 
     # A worker that has nothing to resume yet starts from scratch.
     fit.run(arguments["recipe"], arguments["given"], arguments["folder"], resume=True)
+    start.run(arguments["recipe"], arguments["given"], arguments["folder"], resume=True)
 
 
 def run(arguments, workers, restarts):

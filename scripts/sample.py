@@ -56,6 +56,7 @@ def main(arguments=None):
             raise command_line.InputError(f"{options.run} is not the run of a language model")
         if not options.start:
             raise command_line.InputError("--start: expected at least one character")
+        untrusted.check_model(pathlib.Path(options.run) / "model.keras")
         from models.language_model import writer
 
         model = run_folder.load_model(options.run)

@@ -4,7 +4,7 @@ import shutil
 
 from scripts import settings
 from scripts.recipes import find, listing
-from scripts.training import command_line
+from scripts.training import command_line, distributed, start
 
 
 def parse(arguments):
@@ -47,9 +47,8 @@ def main(arguments=None):
         prefix = f"{options.data.replace('/', '-')}-" if options.data else ""
         folder = f"runs/{options.recipe}/{prefix}{settings.of_recipe(recipe, **given).seed}"
         folder = options.resume or options.output or folder
-        from scripts.training import fit  # with TensorFlow, which a misspelled name is not kept for
-
-        metrics = fit.run(
+        distributed.end_with_launcher()
+        metrics = start.run(
             options.recipe,
             given,
             folder,

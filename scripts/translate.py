@@ -24,6 +24,7 @@ def main(arguments=None):
             raise command_line.InputError(
                 f"{options.run} is not the run of a translation"
             ) from error
+        untrusted.check_model(pathlib.Path(options.run) / "model.keras")
         from scripts.tasks.translation import UNKNOWN, decode, join, symbols
 
         model = run_folder.load_model(options.run)

@@ -5,11 +5,17 @@ import contextlib
 import dataclasses
 import math
 import os
+import pathlib
 import re
+import shlex
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 LOST_WORKER = 75  # exit status (EX_TEMPFAIL): nothing is wrong here, another worker is gone
+INTERRUPTED = 130  # exit status, as of a program that Ctrl-C ended
+LONGEST = 2000  # characters of an error
 
 
 class InputError(Exception):
@@ -22,11 +28,48 @@ def one_line_errors():
     try:
         yield
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader has left, as in `--list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # drops what is left
         sys.exit(141)
+
+
+def one_line(text):
+    """A text without line ends, and without control characters, which a terminal would obey."""
+    words = " ".join(text.split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."
+
+
+def shell_command(module, *arguments):
+    """The command that runs a module with this Python, to be pasted into a shell."""
+    program = pathlib.Path(sys.executable)
+    if program.is_relative_to(pathlib.Path.cwd()):
+        program = program.relative_to(pathlib.Path.cwd())
+    return shlex.join([str(program), "-m", module, *map(str, arguments)])
+
+
+@contextlib.contextmanager
+def ended_by_signals():
+    """Inside, SIGTERM and SIGHUP do what Ctrl-C does; those that are ignored (nohup) stay so."""
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # only there can they be set
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -50,7 +93,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=Help, **options)
 
     def error(self, message):
-        self.exit(2, f"error: {message} (--help lists the arguments)\n")
+        self.exit(2, f"error: {one_line(message)} (--help lists the arguments)\n")
 
 
 def worker_parser(name, description, folder):

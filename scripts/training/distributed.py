@@ -14,9 +14,15 @@ run them in a private network.
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
+import time
 
 from scripts.training import command_line
+
+LAUNCHER = "SCRIPTS_LAUNCHER"  # variable: the end of a pipe that closes when scripts.launch ends
+PATIENCE = 15  # seconds in which a worker may end by itself when another one, or all, must
 
 
 def task():
@@ -36,6 +42,29 @@ def task():
             f"received {own}"
         )
     return index, len(workers)
+
+
+def launched():
+    """Whether this worker was started by scripts.launch."""
+    return LAUNCHER in os.environ
+
+
+def end_with_launcher():
+    """End this worker when the process that started it is gone, whatever ended that.
+
+    The variable LAUNCHER holds a pipe's end to read. Nobody writes to the pipe: that there is no
+    more to read means that the launcher is gone.
+    """
+    if not launched():
+        return
+
+    def watch(pipe):
+        os.read(pipe, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE)  # for what an interrupted training does
+        os._exit(command_line.LOST_WORKER)
+
+    threading.Thread(target=watch, args=[int(os.environ[LAUNCHER])], daemon=True).start()
 
 
 def make_strategy(name):

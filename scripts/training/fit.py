@@ -8,12 +8,10 @@ import keras
 import numpy as np
 
 import custom_layers
-from scripts.data.prepare import damaged_files_named
 from scripts.export import formats
 from scripts.recipes import find, load_data
-from scripts.settings import of_recipe
 from scripts.tasks import plots
-from scripts.training import distributed, record, run_folder
+from scripts.training import distributed, record
 from scripts.training.checkpoint import Checkpoint, state_variables
 from scripts.training.command_line import InputError
 
@@ -30,33 +28,13 @@ class Trained:
     seconds: float
 
 
-def run(name, given, folder, *, resume=False, overwrite=False):
-    """Train a recipe into a run folder, which is there when all went well.
-
-    Args:
-        name: of the recipe.
-        given: `{name: value}` of the settings that differ from the recipe's.
-        folder: of the run.
-        resume: continue an interrupted run.
-        overwrite: replace an older run.
-
-    Returns:
-        What `metrics.json` holds, or None in a worker that is not the chief.
-    """
-    settings = of_recipe(find(name), **given)
-    opened = run_folder.open_run(folder, name, settings, given, resume, overwrite)
-    with opened as (partial, settings), damaged_files_named():
-        return train(name, settings, partial)
-
-
 def train(name, settings, folder):
-    """Train a recipe and write its run into an existing folder. Returns what `run` does."""
+    """Train a recipe and write its run into an existing folder. Returns what `metrics.json` holds,
+    or None in a worker that is not the chief."""
     recipe, strategy = find(name), distributed.make_strategy(settings.strategy)
     about = {"versions": record.versions(), "device": record.device()}
-    record.write_json(
-        folder / "recipe.json",
-        {"recipe": name, "settings": dataclasses.asdict(settings), **about},
-    )
+    content = {"recipe": name, "settings": dataclasses.asdict(settings), **about}
+    record.write_json(folder / "recipe.json", content)
     keras.utils.set_random_seed(settings.seed)
     data = load_data(recipe, settings)
     keras.utils.set_random_seed(settings.seed)  # preparing data for the first time drew numbers

@@ -9,13 +9,18 @@ model.keras    the model, to train on     saved_model/  the model, to serve with
 import contextlib
 import dataclasses
 import json
+import math
+import os
 import pathlib
 import shutil
 import subprocess
 import sys
 
-from scripts.training import distributed, untrusted
+from scripts.training import command_line, distributed, record, untrusted
 from scripts.training.command_line import InputError
+from scripts.training.lock import locked
+
+ELSEWHERE = "--output names another folder"
 
 
 def unfinished(folder):
@@ -28,34 +33,69 @@ def unfinished(folder):
 def open_run(folder, name, settings, given, resume=False, overwrite=False):
     """The folder in which a run of the recipe `name` is written, and the run's settings.
 
-    It becomes `folder` if all goes well. After an interruption it stays, if there is a checkpoint
-    to resume from.
+    It becomes `folder` if all goes well. After an interruption it stays, to be resumed; before its
+    first checkpoint it does not hinder a new start.
     """
-    again = f"python -m scripts.train {name} --resume {folder}"
     folder, (index, _) = pathlib.Path(folder), distributed.task()
+    again = command_line.shell_command("scripts.train", name, "--resume", folder)
     if index:  # only the chief writes the run; the others keep checkpoints
         folder = folder.parent / f"{folder.name}-worker-{index}"
     partial = unfinished(folder)
-    lost = settings.strategy == "multiworker" and not partial.exists()
-    if resume and not lost:
-        settings = resumed_settings(folder, name, given)
-    else:  # a new run, or a worker whose disk was lost
-        make_room(folder, overwrite)
+    with lock_of(folder):
+        lost = settings.strategy == "multiworker" and not (partial / "recipe.json").is_file()
+        if resume and not lost:
+            settings = resumed_settings(folder, name, given)
+        else:  # a new run, or a worker whose disk was lost
+            with writing(folder):
+                make_room(folder, overwrite)
+        content = {"recipe": name, "settings": dataclasses.asdict(settings)}
+        record.write_json(partial / "recipe.json", content)
+        try:
+            yield partial, settings
+        except InputError:
+            if not begun(partial):
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
+        except KeyboardInterrupt:
+            # The launcher of several workers tells itself how to continue all of them.
+            told = "" if distributed.launched() else f"; to continue: {again}"
+            print(f"interrupted{told}", file=sys.stderr)
+            sys.exit(command_line.INTERRUPTED)
+        except OSError as error:
+            raise InputError(f"{error}; to continue once this is fixed: {again}") from error
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def begun(partial):
+    """Whether an unfinished run has a checkpoint, without which nothing is lost with it."""
+    return any(partial.glob("checkpoints/*.npz"))
+
+
+@contextlib.contextmanager
+def writing(folder):
+    """Turn errors of the file system into one that says that no run can be written there."""
     try:
-        yield partial, settings
-    except InputError:
-        if not any(partial.glob("checkpoints/*")):
-            shutil.rmtree(partial, ignore_errors=True)
-        raise
-    except KeyboardInterrupt:
-        print(f"interrupted; to continue: {again}", file=sys.stderr)
-        sys.exit(130)
-    except OSError as error:
-        raise InputError(f"{error}; to continue once this is fixed: {again}") from error
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a name that no file system has
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write to {folder.parent} ({reason}): {ELSEWHERE}") from error
+
+
+@contextlib.contextmanager
+def lock_of(folder):
+    """Hold the lock of the run in `folder`, a place where a run can be written."""
+    if folder.name in ("", ".."):
+        raise InputError(f"{str(folder)!r} is no name of a folder: {ELSEWHERE}")
+    with contextlib.ExitStack() as held:
+        with writing(folder):
+            if folder.is_symlink():
+                raise InputError(f"{folder} is a link to {os.readlink(folder)}: {ELSEWHERE}")
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(folder))
+        yield
 
 
 def make_room(folder, overwrite):
@@ -63,23 +103,16 @@ def make_room(folder, overwrite):
     partial = unfinished(folder)
     if folder.exists():
         if not overwrite:
-            raise InputError(
-                f"{folder} exists: --overwrite replaces it, --output names another folder"
-            )
+            raise InputError(f"{folder} exists: --overwrite replaces it, {ELSEWHERE}")
         if not (folder / "recipe.json").is_file():
             raise InputError(f"{folder} is not a run, so --overwrite does not replace it")
     if partial.exists():
-        if not overwrite:
+        if begun(partial) and not overwrite:
             raise InputError(
                 f"{folder} is unfinished: --resume {folder} continues it, --overwrite starts again"
             )
         shutil.rmtree(partial)
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {folder.parent} ({error.strerror}): --output names another folder"
-        ) from error
+    partial.mkdir()
 
 
 def resumed_settings(folder, recipe, given):
@@ -118,7 +151,9 @@ def read_run(folder):
 
 
 def load_model(folder):
-    """The trained model of a run."""
+    """The trained model of a run, looked at before TensorFlow is imported."""
+    path = pathlib.Path(folder) / "model.keras"
+    _, numbers = untrusted.check_model(path)
     import keras
 
     # Keras finds the classes of imported modules only.
@@ -127,13 +162,36 @@ def load_model(folder):
     import models.gan
     import models.vae  # noqa: F401
 
-    path = pathlib.Path(folder) / "model.keras"
-    untrusted.check_model(path)
     try:
-        return keras.models.load_model(path, safe_mode=True)
+        with weights_within(numbers):
+            return keras.models.load_model(path, safe_mode=True)
     except Exception as error:  # what Keras raises for a wrong configuration is not documented
         reason = str(error) if len(str(error)) < 500 else f"{str(error)[:500]}..."
         raise InputError(f"{path} cannot be read: {reason}") from error
+
+
+@contextlib.contextmanager
+def weights_within(numbers):
+    """Inside, no layer makes weights that exceed so many numbers in all: the file has no more."""
+    import keras
+
+    original, left = keras.Layer.add_weight, numbers
+
+    def add_weight(layer, shape=None, *arguments, **options):
+        nonlocal left
+        left -= math.prod(shape or ())
+        if left < 0:
+            raise ValueError(
+                f"the weights of layer {layer.name} have shape {shape}, but all weights together "
+                f"are {numbers} numbers"
+            )
+        return original(layer, shape, *arguments, **options)
+
+    keras.Layer.add_weight = add_weight
+    try:
+        yield
+    finally:
+        keras.Layer.add_weight = original
 
 
 def trained_in_a_process(name, folder, arguments):

@@ -23,6 +23,10 @@ LARGEST_JSON = 32_000_000  # bytes; the configuration of a model has a few thous
 LARGEST_MODEL = 8_000_000_000  # bytes
 MANY = 10_000  # files of a run
 MODULES = ("keras", "custom_layers", "models", "builtins")  # builtins: what Keras calls functions
+# Classes that run what their configuration holds, under whatever name of a module.
+RUNNING = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
+MOST_LAYERS = 2000
+SIZES = ("units", "filters", "input_dim", "output_dim", "num_heads", "key_dim")  # of weights
 NOT_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
@@ -89,7 +93,11 @@ def check_zip(path, archive, most=None):
 
 
 def check_model(path):
-    """Check that loading a `.keras` file runs no code from it."""
+    """Check that loading a `.keras` file runs no code from it and takes no more than its size.
+
+    Returns:
+        Its configuration, and how many numbers its weights have.
+    """
     try:
         if path.stat().st_size > LARGEST_MODEL:
             raise InputError(f"{path} has more than {LARGEST_MODEL} bytes")
@@ -97,15 +105,20 @@ def check_model(path):
             check_zip(path, archive)
             if archive.getinfo("config.json").file_size > LARGEST_JSON:
                 raise InputError(f"{path}: its config.json is larger than {LARGEST_JSON}")
-            check_config(path, json.loads(archive.read("config.json")))
-            check_weights(path, archive.read("model.weights.h5"))
+            config = json.loads(archive.read("config.json"))
+            numbers = check_weights(path, archive.read("model.weights.h5"))
+            check_config(path, config, numbers)
+            return config, numbers
     except (OSError, KeyError, ValueError, RecursionError, *NOT_ZIP) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 
 
-def check_config(path, config):
-    """Check that a configuration names only classes of Keras and ours that run no code from it."""
-    left = [config]
+def check_config(path, config, numbers):
+    """Check that a configuration names only classes of Keras and ours that run no code from it.
+
+    `numbers` is how many its weights have: a model that says to be larger is not theirs.
+    """
+    left, layers = [config], 0
     while left:
         part = left.pop()
         if isinstance(part, list):
@@ -114,16 +127,29 @@ def check_config(path, config):
             left += part.values()
             module, name = part.get("module"), part.get("class_name")
             known = module is None or str(module).partition(".")[0] in MODULES
-            if not known or name in ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper"):
+            if not known or str(name).rpartition(".")[2] in RUNNING:
                 raise InputError(f"{path} is not read, for safety: it asks for {module}.{name}")
+            layers += "inbound_nodes" in part or "build_config" in part
+            if layers > MOST_LAYERS:
+                raise InputError(f"{path} has more than {MOST_LAYERS} layers")
+            for size in SIZES:
+                if isinstance(part.get(size), int) and part[size] > numbers:
+                    raise InputError(
+                        f"{path}: a layer has {size} {part[size]}, but the weights are {numbers} "
+                        "numbers in all"
+                    )
 
 
 def check_weights(path, content):
-    """Check that an HDF5 file holds groups and plain arrays, in no more bytes than it has."""
+    """Check that an HDF5 file holds groups and plain arrays, in no more bytes than it has.
+
+    Returns:
+        How many numbers the arrays have.
+    """
     import h5py
 
     with h5py.File(io.BytesIO(content), "r") as file:
-        left, room = [file], len(content)
+        left, room, numbers = [file], len(content), 0
         while left:
             group = left.pop()
             for name in group:
@@ -138,7 +164,9 @@ def check_weights(path, content):
                     raise InputError(f"{path}: its weights are elsewhere: {name}")
                 else:
                     room -= part.nbytes
+                    numbers += part.size
                 if room < 0:
                     raise InputError(
                         f"{path}: its weights would unpack to more than their {len(content)} bytes"
                     )
+    return numbers

@@ -282,7 +282,10 @@ def without_recipe(folder):
 
 
 def unfinished(folder):
-    finished(folder).rename(run_folder.unfinished(folder / "run"))
+    partial = run_folder.unfinished(folder / "run")
+    finished(folder).rename(partial)
+    (partial / "checkpoints").mkdir()
+    (partial / "checkpoints" / "epoch-00001.npz").touch()
     return folder / "run"
 
 
@@ -334,7 +337,7 @@ RUNS = [
     (train, "digits-mlp --resume RUN", no_run, "RUN does not exist: there is nothing to resume"),
     (train, "digits-mlp --resume RUN", finished, "RUN is finished: there is nothing to resume"),
     (train, "digits-mlp --output RUN", finished, "RUN exists: --overwrite replaces it, --output"),
-    (train, "digits-mlp --output RUN", unfinished, "begun and not finished: --resume RUN goes on"),
+    (train, "digits-mlp --output RUN", unfinished, "is unfinished: --resume RUN continues it"),
     (train, "wine-mlp --resume RUN", unfinished, "RUN is a run of digits-mlp, not of wine-mlp"),
     (train, "digits-mlp --resume RUN --epochs 9", unfinished, "begun with epochs 3, .*received 9"),
     (train, "digits-mlp --resume RUN", of_nothing, "recipe.json cannot be read: .*No such file"),

@@ -2,10 +2,13 @@
 
 import dataclasses
 import io
+import itertools
 import json
 import marshal
 import os
 import pathlib
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -23,6 +26,7 @@ from scripts.training import run_folder, untrusted
 from scripts.training.checkpoint import Checkpoint
 from scripts.training.command_line import InputError
 
+ROOT = pathlib.Path(__file__).parents[2]
 SETTINGS = {
     "epochs": 3, "batch_size": 32, "learning_rate": 1e-3, "l1": 0.0, "l2": 1e-4, "dropout": 0.1,
     "seed": 0, "layers": "custom", "strategy": "none", "tensorboard": False, "data_dir": None,
@@ -118,6 +122,10 @@ def code_that_leaves(trace):
          "TFSMLayer"),
         ({"module": "inside.run.payload", "class_name": "Layer", "config": {}}, "payload"),
         ({"module": ["os"], "class_name": "system", "config": {}}, "system"),
+        ({"module": "keras", "class_name": "layers.TFSMLayer", "config": {"filepath": "TRACE"}},
+         "layers.TFSMLayer"),
+        ({"module": "keras", "class_name": "layers.Lambda", "config": {"function": "TRACE"}},
+         "layers.Lambda"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -210,6 +218,109 @@ def inside_itself(file):
 def test_weights_are_plain_arrays(run, parts, write, pattern):
     write_model(run, parts, **{"model.weights.h5": weights(write)})
     refused(run, pattern)
+
+
+def many_layers(parts):
+    """A configuration with 3,000 layers one behind the other."""
+    config = json.loads(parts["config.json"])
+    first, last = config["config"]["layers"]
+    text = json.dumps(last).replace(first["name"], "BEFORE").replace(last["name"], "NAME")
+    names = [first["name"], *(f"layer_{i}" for i in range(3000))]
+    pairs = itertools.pairwise(names)
+    more = [json.loads(text.replace("BEFORE", a).replace("NAME", b)) for a, b in pairs]
+    config["config"]["layers"] = [first, *more]
+    return {"config.json": json.dumps(config)}
+
+
+def claiming(parts, **changes):
+    """A configuration whose Dense layer is other than its weights are."""
+    config = json.loads(parts["config.json"])
+    layer = config["config"]["layers"][1]
+    layer["config"].update(changes)
+    layer.pop("build_config", None)
+    return {"config.json": json.dumps(config)}
+
+
+def without_compilation(parts):
+    config = json.loads(parts["config.json"])
+    config.pop("compile_config", None)
+    return {"config.json": json.dumps(config)}
+
+
+def named_for_a_terminal(parts):
+    layer = {
+        "module": "os",
+        "class_name": "\x1b]0;mine\x07\x1b[2J\nerror: all is well",
+        "config": {},
+    }
+    return config_with(parts, layer)
+
+
+FOREIGN = {
+    "3,000 layers": (many_layers, "has more than 2000 layers"),
+    "more than its weights": (
+        lambda parts: claiming(parts, units=10**9),
+        "a layer has units 1000000000, but the weights are",
+    ),
+    "not compiled": (without_compilation, "was saved without loss and metrics"),
+    "control characters": (
+        named_for_a_terminal,
+        "it asks for os.\\x1b]0;mine\\x07\\x1b[2J error: all is well",
+    ),
+}
+EVALUATE = """
+import pathlib, sys, time
+from scripts import evaluate
+for run in sys.argv[1:]:
+    begun = time.monotonic()
+    try:
+        evaluate.main([run])
+    except SystemExit as end:
+        assert end.code == 2
+    status = pathlib.Path("/proc/self/status").read_text()
+    megabytes = int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    assert "tensorflow" not in sys.modules and time.monotonic() - begun < 10 and megabytes < 300
+"""
+
+
+def test_what_is_refused_costs_little(tmp_path, parts):
+    """Without TensorFlow: seconds, below 300 MB, and one line without control characters."""
+    runs = []
+    for name, (change, _) in FOREIGN.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        write_recipe(folder)
+        (folder / "metrics.json").write_text(json.dumps({"test": {"loss": 1.0}}))
+        write_model(folder, parts, **change(parts))
+        runs.append(str(folder))
+    command = [sys.executable, "-c", EVALUATE, *runs]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    for line, (_, said) in zip(lines, FOREIGN.values(), strict=True):
+        assert line.startswith("error: ")
+        assert said in line
+        assert line.isprintable()
+
+
+def test_weights_larger_than_the_file_are_not_made(run, parts):
+    """Also where each number alone is small: a kernel of 7000 x 7000, say, in 21 kB of weights."""
+    write_model(run, parts, **claiming(parts, units=12))
+    refused(run, "the weights of layer .* have shape .*12.*, but all weights together are")
+
+
+def test_a_model_of_other_data(run, parts, capsys):
+    """Digits are 8 x 8, in ten classes."""
+    x = keras.Input((8, 8, 1))
+    for shape, classes, said in (
+        ((8, 8, 1), 3, "the model tells 3 classes apart, but the data have 10"),
+        ((9, 8, 1), 10, "the model takes [(9, 8, 1)], but the data are [(8, 8, 1)]"),
+    ):
+        x = keras.Input(shape)
+        model = keras.Model(x, custom_layers.Dense(classes)(custom_layers.Flatten()(x)))
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.save(run / "model.keras")
+        assert said in refused_by(capsys, evaluate.main, run, "--data-dir", run.parent / "data")
 
 
 def test_other_files_under_the_name_of_a_model(run, parts):
