@@ -18,7 +18,6 @@ def work(arguments):
     from scripts.training import start
 
     # A worker that has nothing to resume yet starts from scratch.
-    fit.run(arguments["recipe"], arguments["given"], arguments["folder"], resume=True)
     start.run(arguments["recipe"], arguments["given"], arguments["folder"], resume=True)
 
 

@@ -10,8 +10,10 @@ read again until one fails, and the error names it.
 """
 
 import contextlib
+import difflib
 import importlib
 import pathlib
+import re
 import tempfile
 import threading
 
@@ -21,15 +23,13 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from tensorflow_datasets.core.download import download_manager
 
-from scripts.training.command_line import InputError
+from scripts.training.command_line import InputError, MissingData
 from scripts.training.untrusted import check_download
 
+# What TensorFlow says of a disk without room, or of a file that may not grow.
+FULL = re.compile("No space left|File too large|Disk quota|Read-only file system")
 SECONDS = 5  # to wait for a host's first answer
 PREPARED = []  # the builders that `prepare` returned
-
-
-class MissingData(InputError):
-    """A data set is not on this machine and cannot be downloaded."""
 
 
 def reachable(url):
@@ -102,7 +102,11 @@ def prepare(name, data_dir=None, download_dir=None):
         # data names.
         tfds.builder_cls(own.partition(":")[0])
         builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+    except tfds.core.DatasetNotFoundError as error:
+        near = difflib.get_close_matches(own, tfds.list_builders(), 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "not found"
+        raise InputError(f"data set {name}: {hint}") from error
+    except ValueError as error:
         raise InputError(f"data set {name}: {str(error).splitlines()[0]}") from error
     except json_format.ParseError as error:
         folder = pathlib.Path(data_dir or "~/tensorflow_datasets") / own
@@ -126,8 +130,18 @@ def prepare(name, data_dir=None, download_dir=None):
                     try_download_gcs=False,
                 ),
             )
-    except (OSError, tfds.download.DownloadError) as error:
+    except InputError:
+        raise
+    except (requests.RequestException, tfds.download.DownloadError) as error:
         raise MissingData(f"data set {name}: {error}") from error
+    except (OSError, tf.errors.OpError, RuntimeError) as error:
+        # On a full disk TensorFlow raises the one, and tfds another, which names it.
+        if not isinstance(error, OSError) and not FULL.search(str(error)):
+            raise
+        raise InputError(
+            f"data set {name}: cannot write to {builder.data_dir_root} ({error}): --data-dir names "
+            "another folder"
+        ) from error
     if not builder.info.splits:
         raise InputError(f"data set {name}: no dataset_info.json: {remedy(builder.data_path)}")
     PREPARED.append(builder)

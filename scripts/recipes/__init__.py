@@ -11,7 +11,7 @@ from scripts.recipes.image_classes import IMAGE_CLASSES
 from scripts.recipes.image_tasks import IMAGE_TASKS
 from scripts.recipes.series_and_tables import NUMBER_RECIPES
 from scripts.recipes.texts import TEXT_RECIPES
-from scripts.training.command_line import InputError
+from scripts.training.command_line import InputError, MissingData
 
 RECIPES = {**IMAGE_CLASSES, **IMAGE_TASKS, **NUMBER_RECIPES, **TEXT_RECIPES, **GRAPH_RECIPES}
 
@@ -35,6 +35,6 @@ def load_data(recipe, settings):
             data_dir=settings.data_dir,
             download_dir=settings.download_dir,
         )
-    except InputError as error:
+    except MissingData as error:
         offline = ", ".join(name for name, other in RECIPES.items() if other.offline)
         raise InputError(f"{error}. Without a network: {offline}") from error

@@ -22,6 +22,10 @@ class InputError(Exception):
     """A mistake of the user; its text says what is wrong and what would be right."""
 
 
+class MissingData(InputError):
+    """A data set is neither on this machine nor can it be downloaded."""
+
+
 @contextlib.contextmanager
 def one_line_errors():
     """Turn an InputError into its one line and exit status 2; end quietly if nobody reads on."""

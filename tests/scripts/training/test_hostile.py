@@ -26,7 +26,7 @@ from scripts.training import run_folder, untrusted
 from scripts.training.checkpoint import Checkpoint
 from scripts.training.command_line import InputError
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 SETTINGS = {
     "epochs": 3, "batch_size": 32, "learning_rate": 1e-3, "l1": 0.0, "l2": 1e-4, "dropout": 0.1,
     "seed": 0, "layers": "custom", "strategy": "none", "tensorboard": False, "data_dir": None,
