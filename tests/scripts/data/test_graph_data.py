@@ -393,6 +393,7 @@ def test_tu(folder, name, count, width):
     assert (total, data.features) == (count, width)
 
 
+@pytest.mark.long
 def test_folds(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(folds, "FOLDS", 2)
     options = ["--epochs", "2", "--units", "3", "--batch-size", "400", "--data-dir", folder]
@@ -417,7 +418,7 @@ def test_one_graph_is_not_divided_among_devices(folder, tmp_path, capsys):
     assert "a batch of this recipe is one graph" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["karate-gcn", "atlas-gin"])
+@pytest.mark.parametrize("name", ["karate-gcn", pytest.param("atlas-gin", marks=pytest.mark.long)])
 def test_recipes_run(name, folder, tmp_path, capsys):
     run = tmp_path / "run"
     train.main([name, "--data-dir", folder, "--output", str(run), "--epochs", "2"])

@@ -96,6 +96,7 @@ def test_killed_and_resumed(reference, tmp_path):
     assert (status, "is finished" in err) == (2, True)
 
 
+@pytest.mark.long
 def test_interrupted_by_the_keyboard_and_a_damaged_checkpoint(reference, tmp_path):
     folder = tmp_path / "run"
     # A shell's background job ignores the keyboard, and so do the processes that it starts.
@@ -118,6 +119,7 @@ def test_interrupted_by_the_keyboard_and_a_damaged_checkpoint(reference, tmp_pat
     assert_same_run(folder, reference[0])
 
 
+@pytest.mark.long
 def test_a_full_disk(reference, tmp_path):
     """Stands in for it: files may not grow beyond 64 kB, so no checkpoint can be written."""
     folder = tmp_path / "run"
@@ -146,6 +148,7 @@ def test_the_folder_is_removed(tmp_path):
     assert "Traceback" not in err
 
 
+@pytest.mark.long
 def test_resume_keeps_the_settings(tmp_path):
     folder = tmp_path / "run"
     process = start("digits-mlp", "--epochs", 500, "--output", folder)
