@@ -131,6 +131,7 @@ def test_another_seed_gives_another_history(fit):
     assert histories[0] != histories[1]
 
 
+@pytest.mark.long
 def test_l1_shrinks_the_weights(fit):
     sums = []
     for l1 in ("0", "1e-3"):

@@ -110,6 +110,7 @@ def test_a_real_run(tmp_path, capsys):
     assert all(0 <= float(row["value"]) <= 1 for row in rows)
 
 
+@pytest.mark.long
 @pytest.mark.skipif("CUSTOM_LAYERS_DATA" not in os.environ, reason="CUSTOM_LAYERS_DATA is not set")
 def test_cora(tmp_path):
     """The paper of GCN has 0.815."""
