@@ -4,6 +4,8 @@ Public names do not offer these. Each has a test that states what is expected of
 version of Keras or TensorFlow that changes one breaks this file and no other.
 """
 
+import sys
+
 import tensorflow as tf
 
 # Within this context a weight is read in that dtype, whatever the layer around it computes in.
@@ -31,6 +33,24 @@ from tensorflow.python.eager.record import could_possibly_record as could_possib
 # Within this context tapes record nothing.
 from tensorflow.python.eager.record import stop_recording as stop_recording
 from tensorflow.python.framework import op_callbacks
+
+# The modules that write models to files for other programs.
+EXPORTERS = (
+    "keras.src.export.",
+    "tensorflow.python.saved_model.save",
+    "tensorflow.lite.",
+    "tf2onnx.",
+)
+
+
+def being_exported():
+    """Whether what is being traced is written to a file: by `model.export`, `tf.saved_model.save`,
+    `tf.lite` or tf2onnx. None of them says so, but each traces the model by itself.
+    """
+    frame = None if tf.executing_eagerly() else sys._getframe(1)
+    while frame is not None and not frame.f_globals.get("__name__", "").startswith(EXPORTERS):
+        frame = frame.f_back
+    return frame is not None
 
 
 def compiled_by_xla():

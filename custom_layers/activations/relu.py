@@ -26,6 +26,9 @@ from custom_layers.private_apis import compiled_by_xla
 
 def relu_forward(x, *, slope=0.0, threshold=0.0, ceiling=None):
     """x of any shape -> y of the same."""
+    if (slope, threshold, ceiling) == (0, 0, 6):  # one operation instead of two, in files too
+        y = tf.nn.relu6(x)
+        return y, y
     if threshold == 0:
         y = tf.nn.relu(x) if slope == 0 else tf.nn.leaky_relu(x, slope)
     else:

@@ -165,9 +165,14 @@ def check_clipping(clipping):
     return clipping
 
 
+def vector(weight):
+    """A weight (C,) in float32 at least; None if there is none."""
+    return None if weight is None else wide(tf.convert_to_tensor(weight))
+
+
 def column(weight):
     """A weight (C,) as (C, 1), in float32 at least; None if there is none."""
-    return None if weight is None else tf.expand_dims(wide(tf.convert_to_tensor(weight)), 1)
+    return None if weight is None else tf.expand_dims(vector(weight), 1)
 
 
 @keras.saving.register_keras_serializable(package="custom_layers")
@@ -269,20 +274,17 @@ class BatchNormalization(Layer):
     def _normalize(self, inputs, axis, training, mask):
         x = tf.cast(inputs, self.compute_dtype)
         mask = fold_mask(mask, x, axis)
-        y = fold(x, axis)
         if training and self.trainable:
-            y = self._train(y, mask)
-        else:
-            istd = tf.math.rsqrt(column(self.moving_variance) + self.epsilon)
-            y = self._affine(y, column(self.moving_mean), istd, tf.zeros_like(istd))
-        return tf.reshape(tf.cast(y, x.dtype), shape_of(x))
+            y = self._train(fold(x, axis), mask)
+            return tf.reshape(tf.cast(y, x.dtype), shape_of(x))
+        istd = tf.math.rsqrt(vector(self.moving_variance) + self.epsilon)
+        return self._affine(x, vector(self.moving_mean), istd, axis)
 
-    def _affine(self, x, mean, scale, shift):
-        """((x - mean) scale + shift) γ + β"""
-        gamma, beta = column(self.gamma), column(self.beta)
-        if gamma is not None:
-            scale, shift = scale * gamma, shift * gamma
-        return scale_shift(x, mean, scale, shift if beta is None else shift + beta)
+    def _affine(self, x, mean, scale, axis):
+        """(x - mean) scale γ + β, of x (..., C, ...) with the channels on `axis`."""
+        gamma, beta = vector(self.gamma), vector(self.beta)
+        scale = scale if gamma is None else scale * gamma
+        return scale_shift(x, mean, scale, tf.zeros_like(mean) if beta is None else beta, axis=axis)
 
     def _train(self, x, mask):
         gamma, beta = column(self.gamma), column(self.beta)
@@ -314,7 +316,8 @@ class BatchNormalization(Layer):
         self._move(self.renorm_stddev, stddev, n, self.renorm_momentum)
         moved = self._move(self.moving_stddev, stddev, n, self.momentum)
         self._move(self.moving_variance, tf.nn.relu(tf.square(moved) - self.epsilon), n, 0.0)
-        return self._affine(xhat, tf.zeros_like(r), r, d)
+        nothing = tf.zeros_like(r[:, 0])
+        return self._affine(xhat * r + d, nothing, nothing + 1, axis=1)
 
     def compute_output_shape(self, input_shape):
         return check_axes(self.axis, input_shape)

@@ -1,12 +1,14 @@
-"""Arithmetic by channel: any tensor as x (P, C, Q), with one number for each channel as (C, 1).
+"""Arithmetic by channel: sums over all places, and one scale and shift for each channel.
 
-P places stand before the axis of the channels and Q after it.
+    y = (x - m) s + b               x, y (..., C, ...)   m, s, b (C,)
 
-    y = (x - m) s + b               x, y (P, C, Q)   m, s, b (C, 1)
-
-Backward, given dy = dL/dy (sums Σ over P and Q):
+Backward, given dy = dL/dy (sums Σ over every axis but that of the channels):
 
     db = Σ dy        ds = Σ dy (x - m)        dm = -s Σ dy        dx = dy s
+
+Sums see any tensor as (P, C, Q), with P places before the axis of the channels and Q after it. The
+forward leaves x as it is: without a reshape in between, the converters for ONNX and LiteRT put
+scale and shift into the weights of the convolution before.
 """
 
 import tensorflow as tf
@@ -20,7 +22,9 @@ def fold(x, axis):
     """x of any rank -> (P, C, Q): the axes before `axis`, that one, and those after it."""
     axis %= x.shape.rank
     before, after = x.shape[:axis].num_elements(), x.shape[axis + 1 :].num_elements()
-    if before is None:
+    if before is None and after and x.shape[axis]:
+        before = -1
+    if before is None:  # -1 would be undetermined
         before = tf.reduce_prod(tf.shape(x)[:axis])
     if after is None:
         after = tf.reduce_prod(tf.shape(x)[axis + 1 :])
@@ -61,19 +65,25 @@ def sum_over_replicas(x):
     return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
 
 
-def scale_shift_forward(x, m, s, b):
-    """x (P, C, Q), m, s, b (C, 1) -> y (P, C, Q) of the dtype of x."""
-    y = wide(x) * s + (b - m * s)
+def along(axis, v, x):
+    """v (C,) -> of a shape that broadcasts to x, whose channels are on `axis`."""
+    after = x.shape.rank - 1 - axis % x.shape.rank
+    return tf.reshape(v, (-1, *after * (1,))) if after else v
+
+
+def scale_shift_forward(x, m, s, b, *, axis):
+    """x (..., C, ...) with the channels on `axis`, m, s, b (C,) -> y, of shape and dtype of x."""
+    y = wide(x) * along(axis, s, x) + along(axis, b - m * s, x)
     return tf.cast(y, x.dtype), (x, m, s)
 
 
-def scale_shift_backward(dy, cache):
-    """dy (P, C, Q) -> dx (P, C, Q), dm, ds, db (C, 1)."""
+def scale_shift_backward(dy, cache, *, axis):
+    """dy (..., C, ...) -> dx, of the shape of x, dm, ds, db (C,)."""
     x, m, s = cache
     dy = wide(dy)
-    db = channel_sum(dy)
-    ds = channel_sum(dy * (wide(x) - m))
-    return tf.cast(dy * s, x.dtype), -s * db, ds, db
+    db = channel_sum(fold(dy, axis))[:, 0]
+    ds = channel_sum(fold(dy * (wide(x) - along(axis, m, x)), axis))[:, 0]
+    return tf.cast(dy * along(axis, s, x), x.dtype), -s * db, ds, db
 
 
 scale_shift = with_backward(scale_shift_forward, scale_shift_backward)

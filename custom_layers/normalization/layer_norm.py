@@ -3,6 +3,8 @@
     μ = 1/F Σ_f x        σ⁻¹ = (1/F Σ_f (x - μ)² + ε)^(-1/2)        x (N, F)   μ, σ⁻¹ (N, 1)
     x̂ = (x - μ) σ⁻¹      y = x̂ γ + β                                γ, β (F,)  y (N, F)
 
+where N and F may each stand for several axes.
+
 Backward, given dy = dL/dy:
 
     dβ = Σ_n dy          dγ = Σ_n dy x̂
@@ -32,12 +34,15 @@ from custom_layers.base import (
 from custom_layers.gradients import sum_dtype, wide, with_backward
 
 
-def layer_norm_forward(x, gamma, beta, *, epsilon, rms_scaling=False):
-    """x (N, F), gamma and beta (F,) or None -> y (N, F), float32 where x has 16 bits."""
-    w = wide(x)
-    mean = tf.reduce_mean(w, 1, keepdims=True)  # (N, 1)
+def layer_norm_forward(x, gamma, beta, *, epsilon, rms_scaling=False, rank=1):
+    """x (N..., F...), gamma and beta (F...) or None -> y, of the shape of x, float32 for 16 bits.
+
+    `rank` is the number of the axes F.
+    """
+    w, axes = wide(x), list(range(-rank, 0))
+    mean = tf.reduce_mean(w, axes, keepdims=True)
     centered = w - mean
-    istd = tf.math.rsqrt(tf.reduce_mean(tf.square(centered), 1, keepdims=True) + epsilon)
+    istd = tf.math.rsqrt(tf.reduce_mean(tf.square(centered), axes, keepdims=True) + epsilon)
     y = (w if rms_scaling else centered) * istd
     if gamma is not None:
         y *= gamma
@@ -46,11 +51,24 @@ def layer_norm_forward(x, gamma, beta, *, epsilon, rms_scaling=False):
     return y, (x, gamma, mean, istd)
 
 
-def layer_norm_backward(dy, cache, *, epsilon, rms_scaling=False):
-    """dy (N, F) -> dx (N, F), dgamma, dbeta (F,)."""
+def layer_norm_backward(dy, cache, *, epsilon, rms_scaling=False, rank=1):
+    """dy (N..., F...) -> dx, of the shape of x, dgamma, dbeta (F...)."""
+    x, gamma, mean, istd = cache
+    shape = shape_of(x)
+    if x.shape.rank > 2 or rank > 1:  # the axes F as one, and the others as one
+        width = x.shape[-rank:].num_elements()
+        width = tf.reduce_prod(shape[-rank:]) if width is None else width
+        dy, x = (tf.reshape(t, (-1, width)) for t in (dy, x))
+        gamma = None if gamma is None else tf.reshape(gamma, (-1,))
+        mean, istd = (tf.reshape(t, (-1, 1)) for t in (mean, istd))
+    dx, *others = _backward_of_rows(dy, x, gamma, mean, istd, rms_scaling)
+    return tf.reshape(dx, shape), *(tf.reshape(t, shape[-rank:]) for t in others)
+
+
+def _backward_of_rows(dy, x, gamma, mean, istd, rms_scaling):
+    """dy, x (N, F) -> dx (N, F), dgamma, dbeta (F,)."""
     # Sums are written as matrix products, one pass over the memory where product and sum are three:
     # Σ_f dy γ is dy times the column γ, Σ_n dy x̂ is the row σ⁻¹ times dy (x - μ).
-    x, gamma, mean, istd = cache
     dtype, x = x.dtype, tf.cast(x, dy.dtype)
     centered = x - mean
     features = tf.shape(dy)[1]
@@ -139,22 +157,18 @@ class LayerNormalization(Layer):
 
     def call(self, inputs):
         x = inputs if inputs.dtype.is_floating else tf.cast(inputs, self.compute_dtype)
-        # The normalized axes go last and become one: (N, F). Mostly they are last already.
+        # The normalized axes go last, where they mostly are already.
         rank = x.shape.rank
         axes = sorted(axis % rank for axis in self.axis)
         order = [axis for axis in range(rank) if axis not in axes] + axes
         moved = x if order == list(range(rank)) else tf.transpose(x, order)
-        features = moved.shape[rank - len(axes) :].num_elements()
-        if features is None:
-            features = tf.reduce_prod(tf.shape(moved)[rank - len(axes) :])
-        rows = tf.reshape(moved, (-1, features))
-
+        sizes = [x.shape[axis] for axis in axes]
         gamma, beta = (
-            None if weight is None else tf.cast(tf.reshape(weight, (-1,)), sum_dtype(x.dtype))
+            None if weight is None else tf.cast(tf.reshape(weight, sizes), sum_dtype(x.dtype))
             for weight in (self.gamma, self.beta)
         )
-        y = layer_norm(rows, gamma, beta, epsilon=self.epsilon, rms_scaling=self.rms_scaling)
-        y = tf.reshape(tf.cast(y, self.compute_dtype), shape_of(moved))
+        options = {"epsilon": self.epsilon, "rms_scaling": self.rms_scaling, "rank": len(axes)}
+        y = tf.cast(layer_norm(moved, gamma, beta, **options), self.compute_dtype)
         return y if moved is x else tf.transpose(y, [order.index(axis) for axis in range(rank)])
 
     def compute_output_shape(self, input_shape):

@@ -37,47 +37,57 @@ def _places(x, axes):
     return math.prod(tf.shape(x)[i] if x.shape[i] is None else x.shape[i] for i in axes)
 
 
-def global_sum_forward(x, mask, *, axes):
-    """x of any shape, mask (bool, broadcasts to x) or None -> y, with the axes kept as 1."""
+def _with_places(y, axes, keepdims):
+    """y with the axes of the places, of size 1, which it has already if `keepdims`."""
+    for axis in () if keepdims else axes:
+        y = tf.expand_dims(y, axis)
+    return y
+
+
+def global_sum_forward(x, mask, *, axes, keepdims=False):
+    """x of any shape, mask (bool, broadcasts to x) or None -> y without the axes, or with size 1.
+
+    `axes` are those of the places, in ascending order.
+    """
     if mask is not None:
         x = tf.where(mask, x, tf.zeros((), x.dtype))
-    y = tf.cast(tf.reduce_sum(wide(x), axes, keepdims=True), x.dtype)
+    y = tf.cast(tf.reduce_sum(wide(x), axes, keepdims=keepdims), x.dtype)
     return y, (shape_of(x), mask)
 
 
-def global_sum_backward(dy, cache, *, axes):
+def global_sum_backward(dy, cache, *, axes, keepdims=False):
     """dy, of the shape of y -> dx, of the shape of x; the mask has no gradient."""
     shape, mask = cache
-    dx = tf.broadcast_to(dy, shape)
+    dx = tf.broadcast_to(_with_places(dy, axes, keepdims), shape)
     return dx if mask is None else tf.where(mask, dx, tf.zeros((), dy.dtype)), None
 
 
 global_sum = with_backward(global_sum_forward, global_sum_backward)
 
 
-def global_average_forward(x, mask, *, axes):
+def global_average_forward(x, mask, *, axes, keepdims=False):
     """As `global_sum`, divided by N, the number of places that count."""
     dtype = x.dtype if x.dtype.is_floating else tf.float32
     shape, x = shape_of(x), tf.cast(x, sum_dtype(dtype))
     if mask is None:
-        y = tf.reduce_mean(x, axes, keepdims=True)
+        y = tf.reduce_mean(x, axes, keepdims=keepdims)
         return tf.cast(y, dtype), (shape, mask, _places(x, axes))
-    total, _ = global_sum_forward(x, mask, axes=axes)
-    n = tf.reduce_sum(tf.cast(mask, total.dtype), axes, keepdims=True)
+    total, _ = global_sum_forward(x, mask, axes=axes, keepdims=keepdims)
+    n = tf.reduce_sum(tf.cast(mask, total.dtype), axes, keepdims=keepdims)
     return tf.cast(total / n, dtype), (shape, mask, n)
 
 
-def global_average_backward(dy, cache, *, axes):
+def global_average_backward(dy, cache, *, axes, keepdims=False):
     """dy, of the shape of y -> dx, of the shape of x."""
     shape, mask, n = cache
     share = tf.cast(wide(dy) / tf.cast(n, sum_dtype(dy.dtype)), dy.dtype)
-    return global_sum_backward(share, (shape, mask), axes=axes)
+    return global_sum_backward(share, (shape, mask), axes=axes, keepdims=keepdims)
 
 
 global_average = with_backward(global_average_forward, global_average_backward)
 
 
-def global_max_forward(x, mask, *, axes):
+def global_max_forward(x, mask, *, axes, keepdims=False):
     """As `global_sum`, the maximum."""
     if mask is None:
         some, counted = _places(x, axes) > 0, x
@@ -86,19 +96,20 @@ def global_max_forward(x, mask, *, axes):
         # tf.debugging.enable_check_numerics, any other one could exceed what counts.
         least = tf.where(mask, x, tf.constant(x.dtype.max, x.dtype))
         least = tf.reduce_min(least, axes, keepdims=True)
-        some, counted = tf.reduce_any(mask, axes, keepdims=True), tf.where(mask, x, least)
-    y = tf.reduce_max(counted, axes, keepdims=True)
+        some, counted = tf.reduce_any(mask, axes, keepdims=keepdims), tf.where(mask, x, least)
+    y = tf.reduce_max(counted, axes, keepdims=keepdims)
     if x.dtype.is_floating and compiled_by_xla():  # whose maximum hides NaN
-        nan = tf.reduce_sum(tf.where(tf.math.is_nan(counted), x, 0), axes, keepdims=True)
+        nan = tf.reduce_sum(tf.where(tf.math.is_nan(counted), x, 0), axes, keepdims=keepdims)
         y = tf.where(tf.math.is_nan(nan), nan, y)
     if some is not True:
         y = tf.where(some, y, tf.zeros_like(y))
     return y, (x, y, mask)
 
 
-def global_max_backward(dy, cache, *, axes):
+def global_max_backward(dy, cache, *, axes, keepdims=False):
     """dy, of the shape of y -> dx, of the shape of x."""
     x, y, mask = cache
+    dy, y = (_with_places(t, axes, keepdims) for t in (dy, y))
     largest = x == y
     if x.dtype.is_floating:
         largest |= tf.math.is_nan(x)
@@ -138,9 +149,8 @@ class _GlobalPooling(Layer):
             present = tf.ones_like(x, tf.bool).to_tensor(False)
             x, mask = x.to_tensor(), present if mask is None else present & mask
         first = 1 if self.data_format == "channels_last" else 2
-        axes = list(range(first, first + self.rank))
-        y = type(self).reduce(x, mask, axes=axes)
-        return y if self.keepdims else tf.squeeze(y, axes)
+        axes = tuple(range(first, first + self.rank))
+        return type(self).reduce(x, mask, axes=axes, keepdims=self.keepdims)
 
     def compute_output_shape(self, input_shape):
         sizes = (1,) * self.rank if self.keepdims else ()

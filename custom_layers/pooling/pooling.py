@@ -19,7 +19,10 @@ maxima, an average of averages (N is a product). TensorFlow's 3D kernels do not 
 Sums, of the average and of the gradients of overlapping windows, are taken in float32 at least.
 
 A window that holds NaN has the maximum NaN, and a window of -inf alone has -inf: TensorFlow's
-kernel, which passes over both, makes -3e38 of them. To ask for them costs one more pass over x.
+kernel, which passes over both, makes -3e38 of them. To ask for them costs one more pass over x. An
+exported model does not ask: there the maximum is that of the format's own kernel, most of which
+pass over NaN. ONNX and LiteRT would have an `If` with two more poolings in it, and in int8 it would
+stand between two conversions.
 
 LeCun et al., Gradient-based learning applied to document recognition, Proc. IEEE 1998 (average);
 Riesenhuber & Poggio, Hierarchical models of object recognition in cortex, Nature Neuroscience 1999
@@ -35,7 +38,7 @@ from custom_layers.base import Layer, shape_of
 from custom_layers.convolutional import windows
 from custom_layers.convolutional.windows import gather_taps, scatter_taps, taps_inside
 from custom_layers.gradients import wide, with_backward
-from custom_layers.private_apis import compiled_by_xla
+from custom_layers.private_apis import being_exported, compiled_by_xla
 
 NOWHERE = 255  # the argmax of a window before its first cell
 
@@ -126,7 +129,8 @@ def max_pool_forward(x, **options):
         y, argmax = _first_maximum(x, **options)
         return y, (argmax, windows.sizes_of(x))
     y = tf.raw_ops.MaxPool(input=x, **_attributes(**options))
-    return _with_nan(y, x, **options) if x.dtype.is_floating else y, (x, y)
+    looks = x.dtype.is_floating and not being_exported()
+    return _with_nan(y, x, **options) if looks else y, (x, y)
 
 
 def max_pool_backward(dy, cache, **options):
@@ -166,8 +170,9 @@ def pool(reduce, x, window, strides, padding):
         sizes = [windows.output_length(n, k, s, padding) for n, k, s in axes]
         return tf.zeros((tf.shape(x)[0], *sizes, x.shape[-1]), x.dtype) + tf.reduce_sum(x)
     if len(window) == 1:
-        options = {"window": (*window, 1), "strides": (*strides, 1), "padding": padding}
-        return tf.squeeze(reduce(tf.expand_dims(x, 2), **options), 2)
+        # The first axis of two, as in convolutions of 1D: between the two, converters drop both.
+        options = {"window": (1, *window), "strides": (1, *strides), "padding": padding}
+        return tf.squeeze(reduce(tf.expand_dims(x, 1), **options), 1)
     if len(window) == 2:
         return reduce(x, window=window, strides=strides, padding=padding)
     (depth, height, width), channels = windows.sizes_of(x), x.shape[-1]

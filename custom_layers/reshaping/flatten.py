@@ -31,7 +31,9 @@ def flatten_forward(x, *, data_format="channels_last"):
     shape, size = shape_of(x), x.shape[1:].num_elements()
     if data_format == "channels_first" and x.shape.rank > 2:
         x = tf.transpose(x, channels_last(x.shape.rank))
-    # Not -1, which an empty batch leaves undetermined.
+    if size:
+        return tf.reshape(x, (-1, size)), (shape, x.shape.rank)
+    # Where nothing tells the size, an empty batch would leave -1 undetermined.
     size = tf.reduce_prod(shape[1:]) if size is None else size
     return tf.reshape(x, (shape[0], size)), (shape, x.shape.rank)
 

@@ -4,10 +4,12 @@ One function of models/ builds both models, with the layers as an argument, and 
 batch again and again. Texts come as ids, since Keras looks up words on both sides.
 """
 
+import dataclasses
 import functools
 import importlib
 import multiprocessing
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -35,19 +37,33 @@ WORDS, LENGTH = 5000, 64
 CLASSES, ERROR = "sparse_categorical_crossentropy", "mse"
 
 
-def model_case(name, batch, build, *shapes, loss=CLASSES):
-    """`fit` and `predict` of `build(layers)`, a model of inputs of these shapes without the batch.
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """One kind of model: `build(layers)`, of inputs of these shapes without the batch.
 
     loss: of the model, which tells what labels it takes; None for a GAN, which has its own.
     """
-    shapes = [(batch, *shape) for shape in shapes]
 
-    def timers(data, layers, mode):
-        model = compiled(build, layers, loss, mode)
-        functions = fit_and_predict(model, *arrays(model, shapes, loss))
-        return {pass_: functools.partial(per_step, f) for pass_, f in functions.items()}
+    name: str
+    batch: int
+    build: Callable
+    shapes: tuple
+    loss: str | None = CLASSES
 
-    return Case(name, " and ".join(map(by, shapes)), timers, least=0.08, warm_up=1)
+    def arrays(self, model, batch):
+        """So many examples of each input, and the labels."""
+        return arrays(model, [(batch, *shape) for shape in self.shapes], self.loss)
+
+    def case(self):
+        """`fit` and `predict`."""
+
+        def timers(data, layers, mode):
+            model = compiled(self.build, layers, self.loss, mode)
+            functions = fit_and_predict(model, *self.arrays(model, self.batch))
+            return {pass_: functools.partial(per_step, f) for pass_, f in functions.items()}
+
+        size = " and ".join(by((self.batch, *shape)) for shape in self.shapes)
+        return Case(self.name, size, timers, least=0.08, warm_up=1)
 
 
 def per_step(function, steps):
@@ -122,11 +138,15 @@ def made_of(make, *arguments, **options):
 
 
 def every_model():
+    return [family.case() for family in families()]
+
+
+def families():
     def images(make, batch, shape, *arguments, loss=CLASSES):
-        return model_case(make.__name__, batch, made_of(make, shape, *arguments), shape, loss=loss)
+        return Family(make.__name__, batch, made_of(make, shape, *arguments), (shape,), loss)
 
     def texts(name, build):
-        return model_case(name, 32, build, (LENGTH,))
+        return Family(name, 32, build, ((LENGTH,),))
 
     digit = (28, 28, 1)
     return [
@@ -137,15 +157,15 @@ def every_model():
         images(convnet3d, 32, (8, 16, 16, 1), 4),
         images(autoencoder, 64, digit, loss=ERROR),
         images(vae, 64, digit, loss=ERROR),
-        model_case("gan", 64, made_of(gan, digit), (32,), loss=None),
+        Family("gan", 64, made_of(gan, digit), ((32,),), None),
         texts("text_convnet", text(text_convnet)),
         texts("text_rnn lstm", text(text_rnn)),
         texts("text_rnn gru", text(text_rnn, cell="GRU")),
         texts("transformer", text(transformer)),
         texts("language_model", made_of(language_model, 66, units=(128,))),
-        model_case("seq2seq", 32, made_of(seq2seq, 40, 40, units=128), (LENGTH,), (LENGTH,)),
-        model_case("forecaster", 64, made_of(forecaster, 100, 10), (100,), loss=ERROR),
-        model_case("sequence_classifier", 32, made_of(sequence_classifier, (128, 8), 10), (128, 8)),
+        Family("seq2seq", 32, made_of(seq2seq, 40, 40, units=128), ((LENGTH,), (LENGTH,))),
+        Family("forecaster", 64, made_of(forecaster, 100, 10), ((100,),), ERROR),
+        Family("sequence_classifier", 32, made_of(sequence_classifier, (128, 8), 10), ((128, 8),)),
     ]
 
 

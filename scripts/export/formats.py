@@ -52,6 +52,21 @@ def write(model, path, format="saved_model", batch_size=None):
         FORMATS[format][0](model, place, batch_size)
 
 
+def write_for_most(model, path, format):
+    """Write `model` for any number of examples, or for one if the format cannot do more.
+
+    Returns:
+        The number of examples, None for any.
+    """
+    try:
+        return write(model, path, format)
+    except LackingError as error:
+        if not error.by_size:
+            raise
+        write(model, path, format, batch_size=1)
+        return 1
+
+
 @contextlib.contextmanager
 def _whole(path):
     """Yield a place beside `path` to write to, which becomes `path` if all goes well.
@@ -93,6 +108,17 @@ def _signature(model, batch_size):
     return tf.nest.map_structure(spec, inputs)
 
 
+def named(model, x):
+    """{name that an exported model has for an input: array}"""
+    import numpy as np
+    import tensorflow as tf
+
+    inputs = tf.nest.flatten(served(model).input)
+    arrays = [np.asarray(part) for part in tf.nest.flatten(x)]
+    arrays = [part.astype(str) if part.dtype == object else part for part in arrays]
+    return {i.name: part for i, part in zip(inputs, arrays, strict=True)}
+
+
 def served(model):
     """The part of a model that is served: the generator of a GAN, else the model."""
     return getattr(model, "generator", model)
@@ -128,13 +154,13 @@ def onnx(model, path, batch_size=None):
     import onnx
     import tf2onnx
 
-    with _silent(), _without_cudnn(model):
+    with silent(), _without_cudnn(model):
         serve, signature = _frozen(served(model), batch_size)
         converted, _ = tf2onnx.convert.from_function(serve, signature)
     version = converted.opset_import[0].version
     lacking = {
         node.op_type
-        for node in _nodes(converted.graph)
+        for node in nodes(converted.graph)
         if not onnx.defs.has(node.op_type, version, node.domain)
     }
     if lacking:
@@ -152,18 +178,18 @@ def _frozen(model, batch_size):
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     signature = _signature(model, batch_size)
+    flat = tf.nest.flatten(signature)
 
     @tf.function(input_signature=[signature])
     def call(inputs):
         y = model(inputs, training=False)
         return y if isinstance(y, dict) else numbered(y)
 
-    concrete = call.get_concrete_function()
-    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
-    flat = [tf.TensorSpec(x.shape, x.dtype, x.op.name) for x in frozen.inputs]
-
     @tf.function(input_signature=flat)
     def serve(*inputs):
+        with tf.init_scope():  # when tf2onnx traces it: layers ask whether they are exported
+            concrete = call.get_concrete_function()
+            frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
         return tf.nest.pack_sequence_as(concrete.structured_outputs, frozen(*inputs))
 
     return serve, flat
@@ -174,13 +200,13 @@ def numbered(outputs):
     return {f"output_{i}": y for i, y in enumerate(outputs)}
 
 
-def _nodes(graph):
+def nodes(graph):
     """All nodes of an ONNX graph, including those in the bodies of its loops."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                yield from _nodes(attribute.g)
+                yield from nodes(attribute.g)
 
 
 def litert(model, path, batch_size=None):
@@ -189,7 +215,7 @@ def litert(model, path, batch_size=None):
     folder = path.parent / "to_convert"
     saved_model(model, folder, batch_size)
     try:
-        with _silent():
+        with silent():
             converter = tf.lite.TFLiteConverter.from_saved_model(
                 str(folder), signature_keys=["serving_default"]
             )
@@ -226,7 +252,7 @@ def _need(*packages):
 
 
 @contextlib.contextmanager
-def _silent():
+def silent():
     """Keep the converters' messages, in C++ and in Python, off the terminal: errors are raised."""
     before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     logging.disable(logging.CRITICAL)

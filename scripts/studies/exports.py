@@ -14,6 +14,7 @@ import tempfile
 import numpy as np
 
 from scripts.export import formats
+from scripts.export.formats import named
 from scripts.export.tiny_models import TINY
 from scripts.training import command_line, record
 
@@ -25,16 +26,6 @@ COLUMNS = {  # consumer: the format that it reads, and the heading of its column
     "onnx": ("onnx", "ONNX, onnxruntime"),
     "litert": ("litert", "LiteRT, ai-edge-litert"),
 }
-
-
-def named(model, x):
-    """{name that an exported model has for an input: array}"""
-    import tensorflow as tf
-
-    inputs = tf.nest.flatten(formats.served(model).input)
-    arrays = [np.asarray(part) for part in tf.nest.flatten(x)]
-    arrays = [part.astype(str) if part.dtype == object else part for part in arrays]
-    return {i.name: part for i, part in zip(inputs, arrays, strict=True)}
 
 
 def expected(model, x):
@@ -51,14 +42,9 @@ def export(tiny, model, path, format):
     Returns:
         The note in the table, and the numbers of examples to try.
     """
-    try:
-        formats.write(model, path, format)
-        return "", [n + tiny.least for n in COUNTS]
-    except formats.LackingError as error:
-        if not error.by_size:
-            raise
-        formats.write(model, path, format, batch_size=1)
+    if formats.write_for_most(model, path, format) == 1:
         return " (one at a time)", [1]
+    return "", [n + tiny.least for n in COUNTS]
 
 
 def answers(kind, jobs):

@@ -36,6 +36,30 @@ def test_compiled_by_xla(jit_compile):
     assert answers == [jit_compile]
 
 
+def test_being_exported(tmp_path):
+    answers = []
+
+    class Asks(keras.layers.Layer):
+        def call(self, x):
+            answers.append((tf.executing_eagerly(), private_apis.being_exported()))
+            return x
+
+    x = keras.Input((2,))
+    model = keras.Model(x, Asks()(x))
+    answers.clear()
+    model(np.ones((1, 2)))
+    tf.function(model)(tf.ones((1, 2)))
+    model.predict(np.ones((1, 2)), verbose=0)
+    assert set(answers) == {(True, False), (False, False)}
+    for write in (
+        lambda path: model.export(path, verbose=False),
+        lambda path: tf.saved_model.save(model, path),
+    ):
+        answers.clear()
+        write(tmp_path / "model")
+        assert set(answers) == {(False, True)}
+
+
 def test_takes_training():
     class Cell(keras.layers.Layer):
         def call(self, x):

@@ -65,20 +65,21 @@ def test_what_a_mask_hides_may_be_anything():
     assert_near("sum", channel_sum(x, mask), [[3.0], [0.0]])
 
 
-@pytest.mark.parametrize("shape", [(4, 3, 5), (1, 1, 1), (0, 3, 1), (5, 2, 1)], ids=str)
-def test_backward(shape):
-    x, m, s, b = draw(*shape), draw(shape[1], 1), draw(shape[1], 1) + 1, draw(shape[1], 1) + 2
-    check_backward(lambda t: scale_shift(*t), [x, m, s, b])
-    assert_near("y", scale_shift(x, m, s, b), (x - m) * s + b)
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("shape", [(4, 3, 5), (1, 1, 1), (0, 3, 1), (5, 2)], ids=str)
+def test_backward(shape, axis):
+    x, m, s, b = draw(*shape), *(draw(shape[axis]) + i for i in range(3))
+    check_backward(lambda t: scale_shift(*t, axis=axis), [x, m, s, b])
+    last = np.moveaxis(x, axis, -1)  # where NumPy broadcasts
+    assert_near("y", scale_shift(x, m, s, b, axis=axis), np.moveaxis((last - m) * s + b, -1, axis))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_sixteen_bits(dtype):
-    x = tf.cast(draw(4, 3, 5), dtype)
-    column = tf.ones((3, 1))
+    x, v = tf.cast(draw(4, 3, 5), dtype), tf.ones((3,))
     with tf.GradientTape() as tape:
-        tape.watch([x, column])
-        y = scale_shift(x, column, column, column)
-    dx, dcolumn = tape.gradient(y, [x, column])
-    assert [t.dtype.name for t in (y, dx, dcolumn, wide(x))] == [dtype, dtype] + ["float32"] * 2
+        tape.watch([x, v])
+        y = scale_shift(x, v, v, v, axis=1)
+    dx, dv = tape.gradient(y, [x, v])
+    assert [t.dtype.name for t in (y, dx, dv, wide(x))] == [dtype, dtype] + ["float32"] * 2
     assert wide(draw(1)).dtype == tf.float64

@@ -177,8 +177,8 @@ def test_a_broken_backward_is_seen(of):
     x, mask = RNG.standard_normal((3, 5, 2)), tf.constant(MASK[..., None])
     for mistake in (lambda g: 2 * g, lambda g: -g, lambda g: tf.roll(g, 1, 1)):
 
-        def backward(dy, cache, axes, mistake=mistake):
-            dx, dmask = right(dy, cache, axes=axes)
+        def backward(dy, cache, *, mistake=mistake, **options):
+            dx, dmask = right(dy, cache, **options)
             return mistake(dx), dmask
 
         wrong = with_backward(forward, backward)

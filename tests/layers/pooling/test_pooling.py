@@ -150,6 +150,23 @@ def test_nan_is_not_passed_over(kind, compiled, dtype):
     assert_near("output", y, expected)
 
 
+def test_what_is_exported_does_not_look_for_nan(tmp_path):
+    """It takes the format's own kernel; the model itself goes on looking."""
+    inputs = keras.Input((4, 4, 1))
+    model = keras.Model(inputs, custom_layers.MaxPooling2D()(inputs))
+    x = tf.constant([[np.nan, 1], [2, 3]])[None, :, :, None]
+    x = tf.tile(x, (1, 2, 2, 1))
+    model.export(tmp_path, verbose=False)
+    loaded = tf.saved_model.load(tmp_path)
+    assert_near("exported", loaded.serve(x), np.full((1, 2, 2, 1), 3.0))
+    graph = loaded.signatures["serving_default"].graph.as_graph_def()
+    names = {node.op for f in graph.library.function for node in f.node_def}
+    assert "MaxPool" in names
+    assert not names & {"IsNan", "AvgPool", "Max", "Min"}
+    for y in (model(x), model.predict(x, verbose=0)):
+        assert np.isnan(y).all()
+
+
 def test_the_gradient_of_nan_has_a_place():
     """Its way back is the first NaN under XLA; nothing is said of it elsewhere."""
     x = tf.constant([[[1.0], [np.nan], [np.nan], [2.0]]])
