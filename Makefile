@@ -53,6 +53,8 @@ benchmark: setup
 	$(BENCHMARK) models
 	$(BENCHMARK) models --mode xla
 	$(BENCHMARK) lengths
+	$(BENCHMARK) first
+	$(PY) -m scripts.export_table --csv
 	$(PY) -m scripts.benchmark.scaling
 ifdef TORCH_PYTHON
 	$(AGAINST) torch

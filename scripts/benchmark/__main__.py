@@ -7,13 +7,15 @@
     python -m scripts.benchmark --against pyg --torch-python PATH --mode xla    layers of graphs
     python -m scripts.benchmark models [MODEL ...]       fit and predict of whole models
     python -m scripts.benchmark lengths                  an epoch of texts of 50 lengths
+    python -m scripts.benchmark first [MODEL ...]        the first steps of whole models
     python -m scripts.benchmark --markdown               the tables of README, from the CSVs
 
 Both sides are timed in turn, one call each, in one process (PyTorch: in a second process, which
 waits while ours runs). The table shows medians over the pairs, the ratio other/ours with its
 quartiles (above 1: ours is faster), the bytes kept between forward and backward, and the floor: the
 bare matrix products, or one pass over the bytes. A step is the forward and the gradients of inputs
-and weights; for GCN and GAT, all that `fit` does for a batch.
+and weights; for GCN and GAT, all that `fit` does for a batch. A first step, and the first of a new
+shape, include tracing and compilation; kept is what the process grew by for the new shape.
 """
 
 import os
@@ -22,6 +24,7 @@ import keras
 
 import custom_layers
 from scripts.benchmark import timing
+from scripts.benchmark.first_steps import NEW_SHAPE, every_first
 from scripts.benchmark.graphs import every_graph_case
 from scripts.benchmark.layers import every_case, tiny_cases
 from scripts.benchmark.models import every_model, many_lengths
@@ -43,7 +46,7 @@ def case_rows(case, mode, pairs, against, worker):
         kept = [case.kept(data, layers) for layers in (custom_layers, keras.layers)]
     for name in ours:
         times = case.times(ours[name], theirs[name], pairs)
-        extra = (floor, kept) if name == "step" else ()
+        extra = (floor, kept) if name in ("step", NEW_SHAPE) else ()
         yield row(case.name, case.size, mode, RIVALS[against], name, times, *extra)
 
 
@@ -52,7 +55,9 @@ def parse(argv):
         description=__doc__,
         allow_abbrev=False,
     )
-    parser.add_argument("name", nargs="*", help="layers, or: models [MODEL ...], or: lengths")
+    parser.add_argument(
+        "name", nargs="*", help="layers, or: models [MODEL ...], or: first [MODEL ...], or: lengths"
+    )
     parser.add_argument(
         "--mode", choices=["graph", "xla", "eager"], default="graph", help="how it runs"
     )
@@ -61,7 +66,7 @@ def parse(argv):
         "--sizes", choices=["small", "all"], default="small", help="of the layers' input"
     )
     parser.add_argument(
-        "--pairs", type=count, help="how often both are timed (default: 31; lengths: 3)"
+        "--pairs", type=count, help="how often both are timed (default: 31; first: 5; lengths: 3)"
     )
     parser.add_argument("--threads", type=count, help="how many processors to use (default: all)")
     parser.add_argument("--torch-python", help="a Python that has torch (and torch_geometric)")
@@ -69,7 +74,7 @@ def parse(argv):
     parser.add_argument("--markdown", action="store_true", help="write README's tables")
     arguments = parser.parse_intermixed_args(argv)
     subject = arguments.name[0] if arguments.name else None
-    special = subject in ("models", "lengths")
+    special = subject in ("models", "first", "lengths")
     arguments.subject = subject if special else arguments.against
     arguments.name = arguments.name[special:]
     if special and arguments.against != "keras":
@@ -89,7 +94,8 @@ def parse(argv):
 def chosen(arguments):
     """The cases that were asked for."""
     layers = tiny_cases if arguments.mode == "eager" else every_case
-    cases = {"models": every_model, "lengths": many_lengths, "pyg": every_graph_case}
+    cases = {"models": every_model, "first": every_first, "lengths": many_lengths}
+    cases["pyg"] = every_graph_case
     known = cases.get(arguments.subject, layers)()
     names = {case.name for case in known if arguments.subject != "lengths"}
     if unknown := set(arguments.name) - names:

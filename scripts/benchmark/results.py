@@ -98,6 +98,7 @@ TITLES = {
     "pyg": "graphs, PyG",
     "models": "models, Keras",
     "lengths": "many lengths, Keras",
+    "first": "first steps, Keras",
 }
 
 

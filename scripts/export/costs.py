@@ -9,6 +9,7 @@ import functools
 import pathlib
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 
 import keras
@@ -119,7 +120,8 @@ def litert_int8(model, x, folder):
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: iter(x)
     try:
-        with formats.silent():
+        with formats.silent(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"\s+Warning: tf.lite.Interpreter is deprecated")
             return of_litert(converter.convert())
     except Exception as error:  # ConverterError, which is not public, and errors of the calibration
         raise InputError(f"LiteRT int8: {str(error).strip().partition(chr(10))[0]}") from error

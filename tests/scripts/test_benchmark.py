@@ -16,7 +16,7 @@ from tensorflow.python.eager import context
 import custom_layers
 from custom_layers.checks import assert_near
 from scripts.benchmark import __main__ as benchmark
-from scripts.benchmark import graphs, layers, models, results, scaling
+from scripts.benchmark import first_steps, graphs, layers, models, results, scaling
 from scripts.benchmark.layers import every_case, tiny_cases
 from scripts.benchmark.results import command, row, tables, write_csv
 from scripts.benchmark.rivals.worker import Worker
@@ -159,6 +159,29 @@ def test_first_epochs_are_in_processes_of_their_own(monkeypatch):
     assert list(ours) == ["first", "next"]
     assert case.times(ours["first"], theirs["first"]) == [(2, 0), (4, 6), (10, 8)]
     assert case.times(ours["next"], theirs["next"]) == [(13, 11), (15, 17), (21, 19)]
+
+
+@pytest.mark.parametrize("name", ["mlp", "gan"])
+def test_first_steps(name):
+    first, new, grown = first_steps.first_steps("custom_layers", "graph", name)
+    assert min(first, new) > 0 <= grown
+
+
+def test_a_new_shape_is_that_of_the_same_process(monkeypatch):
+    numbers = iter(range(100))
+
+    def run(function, layers, mode, name):
+        assert (function, mode, name) == (first_steps.first_steps, "graph", "mlp")
+        assert importlib.import_module(layers) in SPACES
+        number = next(numbers)
+        return number, 10 + number, 1000
+
+    monkeypatch.setattr(first_steps, "in_new_process", run)
+    case = first_steps.every_first()[0]
+    ours, theirs = (case.timers({}, space, "graph") for space in SPACES)
+    assert case.times(ours["first"], theirs["first"], 2) == [(1, 0), (2, 3)]
+    assert case.times(ours["new shape"], theirs["new shape"], 2) == [(11, 10), (12, 13)]
+    assert case.kept({}, custom_layers) == 1000
 
 
 def test_the_graphs_have_the_sizes_of_their_names():

@@ -25,6 +25,8 @@ HERE = {
     "scripts.benchmark --csv models": "mlp --pairs 1",
     "scripts.benchmark --csv models --mode xla": "mlp --pairs 1",
     "scripts.benchmark --csv lengths": "--pairs 1",
+    "scripts.benchmark --csv first": "mlp --pairs 1",
+    "scripts.export_table --csv": "--only mlp --formats ONNX --pairs 1",
     "scripts.benchmark --csv --torch-python PYTHON --against torch": "ReLU --pairs 1",
     "scripts.benchmark --csv --torch-python PYTHON --against pyg --mode xla --sizes all "
     "GraphConv GATConv GIN": "--pairs 1",
