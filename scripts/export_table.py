@@ -5,7 +5,6 @@ call of one example on one thread (medians; the two sides are timed in turn), th
 (above 1: ours is faster), operations, and bytes. A cell is empty where a format lacks an operation.
 """
 
-import argparse
 import os
 
 from scripts.benchmark.models import families
@@ -16,14 +15,12 @@ from scripts.training import command_line, record
 
 def main(arguments=None):
     names = [family.name for family in families()]
-    parser = command_line.Parser(
-        prog="python -m scripts.export_table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line.Parser(prog="python -m scripts.export_table", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=names, metavar="MODEL", help="just these")
-    parser.add_argument("--formats", nargs="+", choices=costs.FORMATS, default=[*costs.FORMATS])
-    parser.add_argument("--pairs", type=command_line.count, default=15)
+    parser.add_argument(
+        "--formats", nargs="+", choices=costs.FORMATS, default=[*costs.FORMATS], help="just these"
+    )
+    parser.add_argument("--pairs", type=command_line.count, default=15, help="how often timed")
     parser.add_argument("--csv", action="store_true", help="write to scripts/results/")
     with command_line.one_line_errors():
         options = parser.parse_args(arguments)

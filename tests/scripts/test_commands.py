@@ -27,6 +27,7 @@ HERE = {
     "scripts.benchmark --csv lengths": "--pairs 1",
     "scripts.benchmark --csv first": "mlp --pairs 1",
     "scripts.export_table --csv": "--only mlp --formats ONNX --pairs 1",
+    "scripts.export_table": "--only mlp --formats ONNX --pairs 1",
     "scripts.benchmark --csv --torch-python PYTHON --against torch": "ReLU --pairs 1",
     "scripts.benchmark --csv --torch-python PYTHON --against pyg --mode xla --sizes all "
     "GraphConv GATConv GIN": "--pairs 1",
@@ -37,7 +38,8 @@ HERE = {
         "--pairs 1"
     ),
 }
-LONG = ("lengths", "PYTHON", "models --mode xla")  # half a minute or more, or a Python with PyTorch
+# Half a minute or more, or a Python with PyTorch.
+LONG = ("lengths", "first", "PYTHON", "models --mode xla")
 
 BENCHMARK = "test_benchmark.py::test_layers"
 TRAIN = "test_scripts.py::test_a_run_is_whole"
