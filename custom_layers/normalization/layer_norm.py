@@ -55,7 +55,7 @@ def layer_norm_backward(dy, cache, *, epsilon, rms_scaling=False, rank=1):
     """dy (N..., F...) -> dx, of the shape of x, dgamma, dbeta (F...)."""
     x, gamma, mean, istd = cache
     shape = shape_of(x)
-    if x.shape.rank > 2 or rank > 1:  # the axes F as one, and the others as one
+    if (x.shape.rank, rank) != (2, 1):  # the axes F as one, and the others as one
         width = x.shape[-rank:].num_elements()
         width = tf.reduce_prod(shape[-rank:]) if width is None else width
         dy, x = (tf.reshape(t, (-1, width)) for t in (dy, x))
@@ -162,11 +162,15 @@ class LayerNormalization(Layer):
         axes = sorted(axis % rank for axis in self.axis)
         order = [axis for axis in range(rank) if axis not in axes] + axes
         moved = x if order == list(range(rank)) else tf.transpose(x, order)
-        sizes = [x.shape[axis] for axis in axes]
-        gamma, beta = (
-            None if weight is None else tf.cast(tf.reshape(weight, sizes), sum_dtype(x.dtype))
-            for weight in (self.gamma, self.beta)
-        )
+
+        def in_order(weight):
+            """A weight with its sizes in the order of `axes`; None if there is none."""
+            if weight is None:
+                return None
+            sizes = dict(zip((axis % rank for axis in self.axis), weight.shape, strict=True))
+            return tf.cast(tf.reshape(weight, [sizes[axis] for axis in axes]), sum_dtype(x.dtype))
+
+        gamma, beta = in_order(self.gamma), in_order(self.beta)
         options = {"epsilon": self.epsilon, "rms_scaling": self.rms_scaling, "rank": len(axes)}
         y = tf.cast(layer_norm(moved, gamma, beta, **options), self.compute_dtype)
         return y if moved is x else tf.transpose(y, [order.index(axis) for axis in range(rank)])
