@@ -176,7 +176,7 @@ def gan(
 
     Args:
         input_shape: `(H, W, C)`; H and W are multiples of `2 ** len(filters)`.
-        latent: number of numbers that an image is made from.
+        latent: how many numbers an image is made from.
         filters: channels of each stage of the discriminator; the generator has them in reverse.
         dropout: fraction of features dropped in the discriminator.
         l1, l2: factors of the penalty l1 Σ|W| + l2 Σ W² of every kernel.
