@@ -74,9 +74,7 @@ table = functools.partial(
     tfds={
         "penguins/simple": {},
         "german_credit_numeric": {},
-        "titanic": {
-            "without": ("body",)
-        },  # a number given to the bodies found: it reveals who died
+        "titanic": {"without": ("body",)},  # the number of a body: it reveals who died
     },
 )
 
