@@ -50,8 +50,9 @@ def correlate(x, kernel, *, strides, padding, dilation, groups=1):
     dtype, x, kernel = x.dtype, _summable(x), _summable(kernel)
     sizes, window = windows.sizes_of(x), kernel.shape[:-2]
     grids = _grids(sizes, window, padding, dilation)
-    if _empty(x, kernel):  # the kernels refuse it, or return the shape of x
-        axes = zip(sizes, window, strides, dilation, strict=True)
+    axes = list(zip(sizes, window, strides, dilation, strict=True))
+    m = [windows.output_length(n, k, s, padding, d) for n, k, s, d in axes if isinstance(n, int)]
+    if _empty(x, kernel) or 0 in m:  # the kernels refuse it, or return the shape of x
         m = [windows.output_length(n, k, s, padding, d) for n, k, s, d in axes]
         return tf.zeros(_shape(x, m, kernel.shape[-1]), dtype)
     if grids is None:

@@ -64,6 +64,8 @@ class APPNP(GraphLayer):
         self.add_self_loops = add_self_loops
 
     def convolve(self, graph):
+        if graph.nodes.shape[0] == 0:  # TensorFlow's constant folding would end the process
+            return graph.nodes
         A = adjacency(graph, self.normalize, self.add_self_loops)  # Â
         x = z = wide(graph.nodes)
         for _ in range(self.K):
