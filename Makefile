@@ -58,6 +58,7 @@ benchmark: setup
 	$(PY) -m scripts.benchmark.scaling
 ifdef TORCH_PYTHON
 	$(AGAINST) torch
+	$(AGAINST) torch models
 	$(AGAINST) pyg --mode xla --threads 1 GCN GAT
 	$(AGAINST) pyg --mode xla --sizes all GraphConv GATConv GIN
 endif

@@ -1,8 +1,9 @@
 """What exported models cost beside Keras's: python -m scripts.export_table
 
 Each family of models/, built of these layers and of Keras's, in each format: the milliseconds of a
-call of one example on one thread (medians; the two sides are timed in turn), the ratio Keras/ours
-(above 1: ours is faster), operations, and bytes. A cell is empty where a format lacks an operation.
+call of one example on one thread (medians of the processor's time; the two sides are timed in
+turn), the ratio Keras/ours (above 1: ours is faster), operations, and bytes. A cell is empty where
+a format lacks an operation.
 """
 
 import os

@@ -5,6 +5,7 @@
     python -m scripts.benchmark --mode eager             layers called eagerly, on tiny inputs
     python -m scripts.benchmark --against torch --torch-python PATH
     python -m scripts.benchmark --against pyg --torch-python PATH --mode xla    layers of graphs
+    python -m scripts.benchmark models --against torch --torch-python PATH      an epoch of training
     python -m scripts.benchmark models [MODEL ...]       fit and predict of whole models
     python -m scripts.benchmark lengths                  an epoch of texts of 50 lengths
     python -m scripts.benchmark first [MODEL ...]        the first steps of whole models
@@ -30,6 +31,7 @@ from scripts.benchmark.layers import every_case, tiny_cases
 from scripts.benchmark.models import every_model, many_lengths
 from scripts.benchmark.results import results_path, row, show, write_csv, write_readme
 from scripts.benchmark.rivals.worker import Worker
+from scripts.benchmark.trainings import every_training
 from scripts.training.command_line import InputError, Parser, count, one_line_errors
 
 RIVALS = {"keras": "Keras", "torch": "PyTorch", "pyg": "PyG"}  # as the table has them
@@ -44,7 +46,7 @@ def case_rows(case, mode, pairs, against, worker):
     kept = (None, None)
     if case.kept and mode == "graph" and not worker:
         kept = [case.kept(data, layers) for layers in (custom_layers, keras.layers)]
-    for name in ours:
+    for name in [name for name in ours if name in theirs]:
         times = case.times(ours[name], theirs[name], pairs)
         extra = (floor, kept) if name in ("step", NEW_SHAPE) else ()
         yield row(case.name, case.size, mode, RIVALS[against], name, times, *extra)
@@ -77,7 +79,9 @@ def parse(argv):
     special = subject in ("models", "first", "lengths")
     arguments.subject = subject if special else arguments.against
     arguments.name = arguments.name[special:]
-    if special and arguments.against != "keras":
+    if subject == "models" and arguments.against == "torch":
+        arguments.subject = "trainings"
+    elif special and arguments.against != "keras":
         raise InputError(f"{subject} are measured against keras, not {arguments.against}")
     if special and arguments.mode == "eager":
         raise InputError(f"{subject} are measured with --mode graph or xla, not eager")
@@ -95,7 +99,7 @@ def chosen(arguments):
     """The cases that were asked for."""
     layers = tiny_cases if arguments.mode == "eager" else every_case
     cases = {"models": every_model, "first": every_first, "lengths": many_lengths}
-    cases["pyg"] = every_graph_case
+    cases |= {"pyg": every_graph_case, "trainings": every_training}
     known = cases.get(arguments.subject, layers)()
     names = {case.name for case in known if arguments.subject != "lengths"}
     if unknown := set(arguments.name) - names:
@@ -125,8 +129,9 @@ def main(argv=None):
     if arguments.threads:  # before the first operation, which starts the threads
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
     worker = None
-    if arguments.subject in ("torch", "pyg"):
-        worker = Worker(arguments.torch_python, RIVALS[arguments.against].lower())
+    if arguments.against != "keras":
+        rival = {"torch": "pytorch"}.get(arguments.subject, arguments.subject)
+        worker = Worker(arguments.torch_python, rival)
     rows = show(measure(cases, arguments, worker))
     versions = worker.ask(versions=True) if worker else {}
     if arguments.csv:

@@ -99,6 +99,7 @@ TITLES = {
     "models": "models, Keras",
     "lengths": "many lengths, Keras",
     "first": "first steps, Keras",
+    "trainings": "epochs, PyTorch",
 }
 
 

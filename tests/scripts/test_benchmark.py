@@ -16,7 +16,7 @@ from tensorflow.python.eager import context
 import custom_layers
 from custom_layers.checks import assert_near
 from scripts.benchmark import __main__ as benchmark
-from scripts.benchmark import first_steps, graphs, layers, models, results, scaling
+from scripts.benchmark import first_steps, graphs, layers, models, results, scaling, trainings
 from scripts.benchmark.layers import every_case, tiny_cases
 from scripts.benchmark.results import command, row, tables, write_csv
 from scripts.benchmark.rivals.worker import Worker
@@ -182,6 +182,19 @@ def test_a_new_shape_is_that_of_the_same_process(monkeypatch):
     assert case.times(ours["first"], theirs["first"], 2) == [(1, 0), (2, 3)]
     assert case.times(ours["new shape"], theirs["new shape"], 2) == [(11, 10), (12, 13)]
     assert case.kept({}, custom_layers) == 1000
+
+
+def test_trainings_see_the_same_arrays():
+    case = trainings.every_training()[0]
+    assert case.name == "convnet"
+    data = case.data()
+    assert data["x"].shape == (1280, 28, 28, 1)
+    assert data["y"].shape == (1280,)
+    assert data["batch"] == 64
+    few = {name: part[:64] if part.ndim else part for name, part in data.items()}
+    ours = case.timers(few, custom_layers, "graph")
+    assert list(ours) == ["epoch", "epoch beside torch.compile"]
+    assert ours["epoch"]() > 0
 
 
 def test_the_graphs_have_the_sizes_of_their_names():
@@ -367,7 +380,9 @@ def test_words_and_options_in_any_order():
         ("--mode fast", "--mode: invalid choice: 'fast'"),
         ("--against pyg", "--against pyg needs --torch-python"),
         ("--against torch --torch-python /nowhere", "--torch-python /nowhere is not a program"),
-        ("models --against torch", "models are measured against keras, not torch"),
+        ("models --against torch", "--against torch needs --torch-python"),
+        ("models --against pyg", "models are measured against keras, not pyg"),
+        ("lengths --against torch", "lengths are measured against keras, not torch"),
         ("lengths --mode eager", "lengths are measured with --mode graph or xla, not eager"),
         ("--nonsense", "unrecognized arguments: --nonsense"),
     ],

@@ -29,6 +29,7 @@ HERE = {
     "scripts.export_table --csv": "--only mlp --formats ONNX --pairs 1",
     "scripts.export_table": "--only mlp --formats ONNX --pairs 1",
     "scripts.benchmark --csv --torch-python PYTHON --against torch": "ReLU --pairs 1",
+    "scripts.benchmark --csv --torch-python PYTHON --against torch models": "convnet --pairs 1",
     "scripts.benchmark --csv --torch-python PYTHON --against pyg --mode xla --sizes all "
     "GraphConv GATConv GIN": "--pairs 1",
     "scripts.benchmark --csv --torch-python PYTHON --against pyg --mode xla --threads 1 GCN GAT": (
