@@ -19,7 +19,11 @@ def main(arguments=None):
     parser = command_line.Parser(prog="python -m scripts.export_table", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=names, metavar="MODEL", help="just these")
     parser.add_argument(
-        "--formats", nargs="+", choices=costs.FORMATS, default=[*costs.FORMATS], help="just these"
+        "--formats",
+        nargs="+",
+        choices=costs.FORMATS,
+        default=tuple(costs.FORMATS),
+        help="just these",
     )
     parser.add_argument("--pairs", type=command_line.count, default=15, help="how often timed")
     parser.add_argument("--csv", action="store_true", help="write to scripts/results/")
