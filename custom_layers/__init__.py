@@ -6,9 +6,19 @@ from custom_layers import graphs as graphs
 from custom_layers import pickling as pickling
 from custom_layers._version import __version__ as __version__
 from custom_layers.activations.activation import Activation as Activation
+from custom_layers.activations.elu import ELU as ELU
 from custom_layers.activations.leaky_relu import LeakyReLU as LeakyReLU
+from custom_layers.activations.prelu import PReLU as PReLU
 from custom_layers.activations.relu import ReLU as ReLU
 from custom_layers.activations.softmax import Softmax as Softmax
+from custom_layers.attention.attention import AdditiveAttention as AdditiveAttention
+from custom_layers.attention.attention import Attention as Attention
+from custom_layers.attention.einsum_dense import EinsumDense as EinsumDense
+from custom_layers.attention.multi_head_attention import (
+    GroupedQueryAttention as GroupedQueryAttention,
+)
+from custom_layers.attention.multi_head_attention import MultiHeadAttention as MultiHeadAttention
+from custom_layers.attention.rotary_embedding import RotaryEmbedding as RotaryEmbedding
 from custom_layers.convolutional.conv import Conv1D as Conv1D
 from custom_layers.convolutional.conv import Conv2D as Conv2D
 from custom_layers.convolutional.conv import Conv3D as Conv3D
@@ -33,7 +43,10 @@ from custom_layers.graph.rgcn_conv import RGCNConv as RGCNConv
 from custom_layers.graph.sage_conv import SAGEConv as SAGEConv
 from custom_layers.graph.sg_conv import SGConv as SGConv
 from custom_layers.normalization.batch_norm import BatchNormalization as BatchNormalization
+from custom_layers.normalization.group_norm import GroupNormalization as GroupNormalization
 from custom_layers.normalization.layer_norm import LayerNormalization as LayerNormalization
+from custom_layers.normalization.rms_norm import RMSNormalization as RMSNormalization
+from custom_layers.normalization.unit_norm import UnitNormalization as UnitNormalization
 from custom_layers.pooling.global_pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
 from custom_layers.pooling.global_pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
 from custom_layers.pooling.global_pooling import GlobalAveragePooling3D as GlobalAveragePooling3D
@@ -76,6 +89,7 @@ Convolution3D = Conv3D
 Convolution1DTranspose = Conv1DTranspose
 Convolution2DTranspose = Conv2DTranspose
 Convolution3DTranspose = Conv3DTranspose
+GroupQueryAttention = GroupedQueryAttention
 GlobalAvgPool1D = GlobalAveragePooling1D
 GlobalAvgPool2D = GlobalAveragePooling2D
 GlobalAvgPool3D = GlobalAveragePooling3D

@@ -19,13 +19,17 @@ import keras
 
 def twins():
     """{class of Keras: class here} for all layers and regularizers of the same name."""
-    table = {}
-    for ours in keras.saving.get_custom_objects().values():
-        if getattr(ours, "__module__", "").startswith("custom_layers."):
-            for space in (keras.layers, keras.regularizers):
-                if hasattr(space, ours.__name__):
-                    table[getattr(space, ours.__name__)] = ours
-    return table
+    theirs = {
+        cls.__name__: cls
+        for space in (keras.layers, keras.regularizers)
+        for cls in vars(space).values()
+        if isinstance(cls, type)
+    }
+    return {
+        theirs[ours.__name__]: ours
+        for ours in keras.saving.get_custom_objects().values()
+        if getattr(ours, "__module__", "").startswith("custom_layers.") and ours.__name__ in theirs
+    }
 
 
 def to_custom_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -78,11 +82,23 @@ def _clone(model, clone_function):
     clone = keras.models.clone_model(model, clone_function=clone_function, recursive=True)
     clone.set_weights(model.get_weights())
     # What a part of a layer is frozen to, or a single weight, no config says.
-    for old, new in zip(model._flatten_layers(), clone._flatten_layers(), strict=True):
+    for old, new in _pairs(model, clone):
         new.trainable = old.trainable
     for old, new in zip(model.weights, clone.weights, strict=True):
         new.trainable = old.trainable
     return clone
+
+
+def _pairs(old, new):
+    """A layer and its copy, then those inside of them; inside of attention, those of one name."""
+    yield old, new
+    olds, news = (list(x._flatten_layers(recursive=False, include_self=False)) for x in (old, new))
+    if len(olds) != len(news):
+        named = {layer.name: layer for layer in news}
+        olds = [layer for layer in olds if layer.name in named]
+        news = [named[layer.name] for layer in olds]
+    for pair in zip(olds, news, strict=True):
+        yield from _pairs(*pair)
 
 
 def _exchange(layer, table):
@@ -106,8 +122,12 @@ def _exchange(layer, table):
 def _names(cls):
     """(module, class_name, registered_name) as configs have them."""
     if cls.__module__.startswith("keras."):
-        space = "regularizers" if issubclass(cls, keras.regularizers.Regularizer) else "layers"
-        return f"keras.{space}", cls.__name__, None
+        of_layers = not issubclass(cls, keras.regularizers.Regularizer)
+        space = keras.layers if of_layers else keras.regularizers
+        name = cls.__name__
+        if not hasattr(space, name):  # GroupedQueryAttention is public under another name
+            name = next(name for name, value in vars(space).items() if value is cls)
+        return f"keras.{'layers' if of_layers else 'regularizers'}", name, None
     return cls.__module__, cls.__name__, keras.saving.get_registered_name(cls)
 
 

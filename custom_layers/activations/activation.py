@@ -3,13 +3,14 @@
     y = φ(x)          x, y (...)
 
 Backward: dx = φ'(x) dy, by whatever rule φ carries: a function made by `with_backward` brings its
-written-out one, Keras's functions, such as `"gelu"`, bring TensorFlow's.
+written-out one, and so do gelu, silu and softsign (smooth.py); Keras's others bring TensorFlow's.
 """
 
 from collections.abc import Callable
 
 import keras
 
+from custom_layers.activations.smooth import with_written_backward
 from custom_layers.base import Layer
 
 
@@ -27,7 +28,7 @@ class Activation(Layer):
         self._build_at_init()
 
     def call(self, inputs):
-        return self.activation(inputs)
+        return with_written_backward(self.activation)(inputs)
 
     def compute_output_shape(self, input_shape):
         return input_shape

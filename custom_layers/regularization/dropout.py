@@ -47,19 +47,23 @@ def _mix(z):
     return tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, _word(31)))
 
 
-def random_words(seed, count):
-    """Uniform uint32 words (rows, 1024), at least `count` of them, from an integer seed (2,)."""
+def random_table(seed, rows, columns):
+    """The words a, b (rows, 1) and c, d (columns,) of a grid, from an integer seed (2,)."""
     seed = tf.bitcast(tf.cast(seed, tf.int64), tf.uint64)
     # Odd factors: with one seed, each step has a key of its own.
     key = _mix(tf.reduce_sum(seed * _word([0xD1342543DE82EF95, 0xAF251AF3B0F025B5])))
-    steps = tf.range(COLUMNS + (count + COLUMNS - 1) // COLUMNS)
+    steps = tf.range(tf.cast(columns, tf.int64) + tf.cast(rows, tf.int64))
     table = _mix(key + tf.cast(steps, tf.uint64) * _word(GOLDEN))
     low = tf.cast(table, tf.uint32)
     high = tf.cast(tf.bitwise.right_shift(table, _word(32)), tf.uint32)
-    a = low[COLUMNS:, tf.newaxis] * tf.constant(2, tf.uint32)  # (rows, 1)
-    b = high[COLUMNS:, tf.newaxis]
-    c = tf.bitwise.bitwise_or(low[:COLUMNS], tf.constant(1, tf.uint32))  # (1024,)
-    d = high[:COLUMNS]
+    a = low[columns:, tf.newaxis] * tf.constant(2, tf.uint32)
+    c = tf.bitwise.bitwise_or(low[:columns], tf.constant(1, tf.uint32))
+    return a, high[columns:, tf.newaxis], c, high[:columns]
+
+
+def random_words(seed, count):
+    """Uniform uint32 words (rows, 1024), at least `count` of them, from an integer seed (2,)."""
+    a, b, c, d = random_table(seed, (count + COLUMNS - 1) // COLUMNS, COLUMNS)
     return (a + c) * (b + d)
 
 
@@ -78,10 +82,14 @@ def _at_least(seed, shape, threshold):
     return tf.reshape(tf.reshape(m, (-1,))[:count], shape)
 
 
+def threshold(rate):
+    """The smallest word that lets an entry live: r 2^32."""
+    return tf.constant(min(round(rate * 2**32), 2**32 - 1), tf.uint32)
+
+
 def random_mask(seed, shape, rate):
     """m as booleans of the given shape, each True with probability 1 - rate to within 2^-33."""
-    threshold = min(round(rate * 2**32), 2**32 - 1)
-    return _at_least(tf.cast(seed, tf.int64), shape, tf.constant(threshold, tf.uint32))
+    return _at_least(tf.cast(seed, tf.int64), shape, threshold(rate))
 
 
 def dropout_forward(x, seed, *, rate, noise_shape=None):

@@ -21,6 +21,7 @@ FLOORS = {
     **dict.fromkeys(["convolutional.windows", "convolutional.correlation"], 1),
     **dict.fromkeys(["recurrent.recurrence", "recurrent.cudnn", "recurrent.rnn"], 1),
     **dict.fromkeys(["normalization.channels"], 1),
+    **dict.fromkeys(["attention.einsum_dense"], 1),
     **dict.fromkeys(["graph.segments", "graph.graph_layer"], 1),
     **dict.fromkeys(["checks", "convert", "graphs", "pickling", "graph.preparation"], 3),
 }

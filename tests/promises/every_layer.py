@@ -57,6 +57,44 @@ class Row:
         return keras.Model(nodes, self.make(**arguments)(nodes))
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class SelfAttention(keras.layers.Layer):
+    """An attention layer of which one input is query, key and value."""
+
+    def __init__(self, attention, **kwargs):
+        super().__init__(**kwargs)
+        self.attention = attention
+        self.supports_masking = True
+
+    @property
+    def takes_list(self):
+        return isinstance(self.attention, (custom_layers.Attention, keras.layers.Attention))
+
+    def build(self, input_shape):
+        shapes = [input_shape, input_shape]
+        if not self.attention.built:  # a file says how it was built
+            self.attention.build(shapes) if self.takes_list else self.attention.build(*shapes)
+
+    def call(self, inputs, mask=None, training=None):
+        if self.takes_list:
+            mask = None if mask is None else [mask, mask]
+            return self.attention([inputs, inputs], mask=mask, training=training)
+        masks = {"query_mask": mask, "value_mask": mask}
+        return self.attention(inputs, inputs, **masks, training=training)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        attention = keras.saving.serialize_keras_object(self.attention)
+        return {**super().get_config(), "attention": attention}
+
+    @classmethod
+    def from_config(cls, config):
+        attention = keras.saving.deserialize_keras_object(config["attention"])
+        return cls(**{**config, "attention": attention})
+
+
 ROWS = {
     "Dense": Row(lambda **k: custom_layers.Dense(3, activation="tanh", **k), normal(4, 5)),
     # Keras's orthogonal initializer has no bfloat16.
@@ -132,6 +170,18 @@ ROWS = {
     "LayerNormalization over time": Row(
         lambda **k: custom_layers.LayerNormalization(axis=1, **k), normal(4, 3, 5)
     ),
+    "RMSNormalization": Row(
+        lambda **k: custom_layers.RMSNormalization(**k), normal(4, 3, 5), free_axes=(1,)
+    ),
+    "UnitNormalization": Row(
+        lambda **k: custom_layers.UnitNormalization(**k), normal(4, 3, 5), free_axes=(1,)
+    ),
+    "GroupNormalization": Row(
+        lambda **k: custom_layers.GroupNormalization(2, **k), normal(4, 3, 6), free_axes=(1,)
+    ),
+    "GroupNormalization channels first": Row(
+        lambda **k: custom_layers.GroupNormalization(-1, axis=1, **k), normal(4, 3, 6), (2,)
+    ),
     "Dropout": Row(lambda **k: custom_layers.Dropout(0.5, **k), normal(4, 5), (1,)),
     "SpatialDropout1D": Row(
         lambda **k: custom_layers.SpatialDropout1D(0.5, **k), normal(4, 5, 3), (1,)
@@ -145,6 +195,10 @@ ROWS = {
     "Activation": Row(lambda **k: custom_layers.Activation("gelu", **k), normal(4, 5), (1,)),
     "ReLU": Row(lambda **k: custom_layers.ReLU(1.0, 0.1, 0.2, **k), normal(4, 5), (1,)),
     "LeakyReLU": Row(lambda **k: custom_layers.LeakyReLU(**k), normal(4, 5), (1,)),
+    "ELU": Row(lambda **k: custom_layers.ELU(0.5, **k), normal(4, 5), (1,)),
+    "PReLU": Row(
+        lambda **k: custom_layers.PReLU("normal", shared_axes=1, **k), normal(4, 5, 3), (1,)
+    ),
     "Softmax": Row(lambda **k: custom_layers.Softmax(**k), normal(4, 5), (1,)),
     "Flatten": Row(lambda **k: custom_layers.Flatten(**k), normal(4, 3, 2), (1, 2)),
     "ActivityRegularization": Row(
@@ -231,6 +285,34 @@ ROWS = {
     ),
     "GlobalSumPooling1D": Row(
         lambda **k: custom_layers.GlobalSumPooling1D(**k), normal(4, 5, 3), (1,)
+    ),
+    "Attention": Row(
+        lambda **k: SelfAttention(custom_layers.Attention(use_scale=True, **k), **k),
+        normal(4, 5, 3),
+        (1,),
+    ),
+    "AdditiveAttention": Row(
+        lambda **k: SelfAttention(custom_layers.AdditiveAttention(**k), **k), normal(4, 5, 3), (1,)
+    ),
+    "MultiHeadAttention": Row(
+        lambda **k: SelfAttention(custom_layers.MultiHeadAttention(2, 3, dropout=0.5, **k), **k),
+        normal(4, 5, 4),
+        (1,),
+    ),
+    "GroupedQueryAttention": Row(
+        lambda **k: SelfAttention(custom_layers.GroupQueryAttention(3, 4, 2, **k), **k),
+        normal(4, 5, 4),
+        (1,),
+    ),
+    "RotaryEmbedding": Row(
+        lambda **k: custom_layers.RotaryEmbedding(**k), normal(4, 5, 2, 6), (1,)
+    ),
+    "EinsumDense": Row(
+        lambda **k: custom_layers.EinsumDense(
+            "...i,ikd->...kd", (2, 3), activation="tanh", bias_axes="kd", **k
+        ),
+        normal(4, 5, 4),
+        (1,),
     ),
     "GraphConv": Row(
         lambda **k: custom_layers.GraphConv(3, **k), [normal(4, 6, 5), edges(4, 7, 6)], (1,)

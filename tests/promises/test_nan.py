@@ -134,6 +134,7 @@ def masked(name):
     return [nodes, second, *third], mask, padding
 
 
+ATTENTION = {"Attention", "AdditiveAttention", "MultiHeadAttention", "GroupedQueryAttention"}
 OF_KERAS = {"LSTMCell", "GRUCell", "SimpleRNNCell"}  # the loop is that of keras.layers.RNN
 MASKED = [
     name
@@ -141,7 +142,7 @@ MASKED = [
     if isinstance(row.inputs, list)
     or name.partition(" ")[0] in {"LSTM", "GRU", "SimpleRNN", "RNN", "Softmax"}
     or name in {"GlobalMaxPooling1D", "GlobalAveragePooling1D", "GlobalSumPooling1D"}
-    or name == "BatchNormalization"
+    or name in {"BatchNormalization", *ATTENTION}
 ]
 PADDING = [
     pytest.param(name, mode, marks=slow_if(mode != "graph" and name not in SHORT))
@@ -162,7 +163,7 @@ def test_padding_has_no_influence(name, mode, request):
     y = tf.nest.flatten(layer(tensors(inputs, "float32"), **call))
     dy = [tf.random.normal(part.shape, seed=1) for part in y]
     outside = None
-    if name in {"BatchNormalization", "Softmax"}:  # where masked, an output is nobody's
+    if name in {"BatchNormalization", "Softmax", *ATTENTION}:  # where masked, an output is nobody's
         outside = padding[0]
         dy = [tf.where(outside, 0.0, dy[0])]
 

@@ -15,7 +15,8 @@ import pytest
 import tensorflow as tf
 
 import custom_layers
-from tests.promises.every_layer import ROWS
+from custom_layers import convert
+from tests.promises.every_layer import ROWS, SelfAttention
 
 LORA = "LoRA is left out: a clear error instead of a weight"
 QUANTIZATION = "quantization is left out: a clear error instead of a weight"
@@ -33,16 +34,23 @@ ABSENT = {
 NOT_CALLED = {"RNN": {"compute_output_shape"}}
 # With other values Keras's transposed convolutions do not run in a graph on a CPU.
 ON_A_CPU = {"data_format": "channels_last", "dilation_rate": 1}
-# The rows of layers that live in another one: what is overridden is the cell's.
+# The rows of layers that live in another one: what is overridden is the cell's, or attention's.
 CELLS = {"LSTMCell", "GRUCell", "SimpleRNNCell"}
+
+
+def inner(name, layer):
+    """The layer that a row shows."""
+    if isinstance(layer, SelfAttention):
+        return layer.attention
+    return layer.cell if name in CELLS else layer
 
 
 def twins():
     """{row: (a layer of ours, Keras's class)}; of a cell's row, the cell."""
+    classes = {ours: theirs for theirs, ours in convert.twins().items()}
     for name, row in ROWS.items():
-        layer = row.make()
-        layer = layer.cell if name in CELLS else layer
-        theirs = getattr(keras.layers, type(layer).__name__, None)
+        layer = inner(name, row.make())
+        theirs = classes.get(type(layer))
         if theirs is not None:
             yield name, layer, theirs
 
@@ -87,9 +95,16 @@ def spied(cls, names, called):
 
 
 def rebuilt(name, cls, config):
-    """A layer of that class, and the row's way to use it: itself, or an RNN around the cell."""
+    """A layer of that class, and the row's way to use it: itself, or inside of another one."""
     layer = cls.from_config(copy.deepcopy(config))  # Keras's RNN takes its cell out of it
+    if isinstance(ROWS[name].make(), SelfAttention):
+        return SelfAttention(layer)
     return keras.layers.RNN(layer) if name in CELLS else layer
+
+
+def build(name, layer):
+    around = SelfAttention(layer) if isinstance(ROWS[name].make(), SelfAttention) else layer
+    around.build(ROWS[name].inputs.shape)
 
 
 def live(name, cls, config, folder):
@@ -118,7 +133,7 @@ def test_each_public_name_is_there(name):
     layer, theirs = TWINS[name]
     missing = {n for n in own_names(theirs) - ABSENT.keys() if not hasattr(type(layer), n)}
     if missing:  # Keras makes a property of what ours keeps as a plain attribute of the object
-        layer.build(ROWS[name].inputs.shape)
+        build(name, layer)
     assert not {n for n in missing if not hasattr(layer, n)}
 
 
@@ -129,7 +144,7 @@ def test_each_public_attribute_is_there(name):
     twin = theirs.from_config(layer.get_config())
     ours = type(layer).from_config(layer.get_config())
     for each in twin, ours:
-        each.build(ROWS[name].inputs.shape)
+        build(name, each)
     missing = {n for n in vars(twin) if not n.startswith("_") and not hasattr(ours, n)}
     assert not missing - ABSENT.keys()
 

@@ -20,7 +20,13 @@ HERE = pathlib.Path(__file__).parent
 MODULES = [
     f"keras.src.{package}.{name}_test"
     for package, names in {
-        "layers.core": ["dense", "embedding", "masking", "wrapper"],
+        "layers.core": ["dense", "einsum_dense", "embedding", "masking", "wrapper"],
+        "layers.attention": [
+            "attention",
+            "additive_attention",
+            "multi_head_attention",
+            "grouped_query_attention",
+        ],
         "layers.convolutional": ["conv", "conv_transpose"],
         "layers.pooling": [
             "max_pooling",
@@ -40,8 +46,14 @@ MODULES = [
         ],
         "layers.reshaping": ["flatten"],
         "layers.regularization": ["dropout", "activity_regularization", "spatial_dropout"],
-        "layers.normalization": ["batch_normalization", "layer_normalization"],
-        "layers.activations": ["activation", "relu", "leaky_relu", "softmax"],
+        "layers.normalization": [
+            "batch_normalization",
+            "layer_normalization",
+            "group_normalization",
+            "rms_normalization",
+            "unit_normalization",
+        ],
+        "layers.activations": ["activation", "elu", "leaky_relu", "prelu", "relu", "softmax"],
         "regularizers": ["regularizers"],
         "layers": ["layer"],
         "models": ["sequential", "functional", "model", "cloning"],
