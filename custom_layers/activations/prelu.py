@@ -13,7 +13,7 @@ He, Zhang, Ren & Sun, Delving deep into rectifiers, ICCV 2015.
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
+from custom_layers.base import Constraint, Initializer, Layer, Regularizer
 from custom_layers.gradients import wide, with_backward
 
 
@@ -48,9 +48,9 @@ class PReLU(Layer):
 
     def __init__(
         self,
-        alpha_initializer="Zeros",
-        alpha_regularizer=None,
-        alpha_constraint=None,
+        alpha_initializer: Initializer = "Zeros",
+        alpha_regularizer: Regularizer = None,
+        alpha_constraint: Constraint = None,
         shared_axes: int | list[int] | None = None,
         **kwargs,
     ):

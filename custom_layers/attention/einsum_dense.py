@@ -21,7 +21,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer
+from custom_layers.base import Constraint, Initializer, Layer, Regularizer
 from custom_layers.gradients import wide, with_backward
 
 
@@ -99,12 +99,12 @@ class EinsumDense(Layer):
         output_shape: int | tuple[int | None, ...],
         activation: str | Callable | None = None,
         bias_axes: str | None = None,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
         **kwargs,
     ):
         super().__init__(**kwargs)

@@ -23,7 +23,7 @@ import tensorflow as tf
 from custom_layers.attention.attention import causal_mask
 from custom_layers.attention.einsum_dense import EinsumDense
 from custom_layers.attention.scaled_dot_product import scaled_dot_product, sizes
-from custom_layers.base import Layer, check_number, check_positive
+from custom_layers.base import Constraint, Initializer, Layer, Regularizer, check_number, check_positive
 from custom_layers.regularization.dropout import next_seed
 
 
@@ -266,13 +266,13 @@ class MultiHeadAttention(_ProjectedAttention):
         attention_axes: int | tuple[int, ...] | None = None,
         sliding_window: int | None = None,
         flash_attention: bool | None = None,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
         use_gate: bool = False,
         seed: int | None = None,
         **kwargs,
@@ -428,13 +428,13 @@ class GroupedQueryAttention(_ProjectedAttention):
         use_bias: bool = True,
         sliding_window: int | None = None,
         flash_attention: bool | None = None,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
         use_gate: bool = False,
         seed: int | None = None,
         **kwargs,

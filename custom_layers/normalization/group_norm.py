@@ -21,7 +21,7 @@ import math
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Layer, check_axes, check_number, shape_of
+from custom_layers.base import Constraint, Initializer, Layer, Regularizer, check_axes, check_number, shape_of
 from custom_layers.gradients import wide, with_backward
 
 GROUP, EXAMPLES = (1, 3, 4), (0, 1, 4)  # axes of means, and of the sums of dγ and dβ
@@ -78,12 +78,12 @@ class GroupNormalization(Layer):
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
+        beta_initializer: Initializer = "zeros",
+        gamma_initializer: Initializer = "ones",
+        beta_regularizer: Regularizer = None,
+        gamma_regularizer: Regularizer = None,
+        beta_constraint: Constraint = None,
+        gamma_constraint: Constraint = None,
         **kwargs,
     ):
         if not isinstance(groups, int) or (groups <= 0 and groups != -1):

@@ -67,6 +67,10 @@ class SelfAttention(keras.layers.Layer):
         self.supports_masking = True
 
     @property
+    def dropout(self):
+        return getattr(self.attention, "dropout", 0)
+
+    @property
     def takes_list(self):
         return isinstance(self.attention, (custom_layers.Attention, keras.layers.Attention))
 
@@ -94,6 +98,10 @@ class SelfAttention(keras.layers.Layer):
         attention = keras.saving.deserialize_keras_object(config["attention"])
         return cls(**{**config, "attention": attention})
 
+
+# Rows whose promises on numbers (NaN, extremes, sums in 16 bits) are long tests.
+LONG = {"AdditiveAttention", "GroupedQueryAttention", "RotaryEmbedding", "EinsumDense", "PReLU"}
+LONG |= {"ELU", "UnitNormalization", "GroupNormalization channels first", "Attention"}
 
 ROWS = {
     "Dense": Row(lambda **k: custom_layers.Dense(3, activation="tanh", **k), normal(4, 5)),

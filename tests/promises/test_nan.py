@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from custom_layers.checks import assert_near
-from tests.promises.every_layer import ROWS
+from tests.promises.every_layer import LONG, ROWS
 from tests.promises.test_extremes import MODES, has_floats, is_random, tensors
 
 PLACES = 10
@@ -38,6 +38,10 @@ def function_of(layer, **call):
     return run
 
 
+def is_long(name, mode):
+    return name not in SHORT and (mode != "graph" or name in LONG)
+
+
 def slow_if(condition):
     return [pytest.mark.long] if condition else []
 
@@ -52,7 +56,7 @@ KNOWN = {
 NOT_MOVED = {"GraphAttentionPooling"}
 
 COUNTING = [
-    pytest.param(name, mode, marks=slow_if(mode != "graph" and name not in SHORT))
+    pytest.param(name, mode, marks=slow_if(is_long(name, mode)))
     for name, row in ROWS.items()
     if has_floats(row) and name not in NOT_MOVED
     for mode in MODES
@@ -145,7 +149,7 @@ MASKED = [
     or name in {"BatchNormalization", *ATTENTION}
 ]
 PADDING = [
-    pytest.param(name, mode, marks=slow_if(mode != "graph" and name not in SHORT))
+    pytest.param(name, mode, marks=slow_if(is_long(name, mode)))
     for name in MASKED
     for mode in MODES
 ]

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from custom_layers.checks import TOLERANCE
-from tests.promises.every_layer import ROWS
+from tests.promises.every_layer import LONG, ROWS
 
 TERMS = 50_000
 # What is still wrong, until it is mended: (name, dtypes, modes) and why.
@@ -46,6 +46,9 @@ def long_inputs(name, row):
         yield [ids(TERMS, 1, below=3), pattern(TERMS, 1)]
     elif "RNN" in name or "GRU" in name or "LSTM" in name:
         yield pattern(TERMS // 20, 20, 2)
+    elif name.endswith("Attention"):  # whose work grows with the square of its length
+        yield pattern(TERMS, 2, row.inputs.shape[-1])
+        yield pattern(1, 2000, row.inputs.shape[-1])
     elif not isinstance(row.inputs, list):
         shape = row.inputs.shape
         axes = {0, *row.free_axes[:1]} | ({len(shape) - 1} if len(shape) < 4 else set())
@@ -152,7 +155,9 @@ CASES = [
         dtype,
         mode,
         # In eager mode all but three dimensions, whose code is that of two.
-        marks=[pytest.mark.long] if name not in SHORT and (mode != "eager" or "3D" in name) else [],
+        marks=[pytest.mark.long]
+        if name not in SHORT and (mode != "eager" or "3D" in name or name in LONG)
+        else [],
         id=f"{name}-{dtype}-{mode}",
     )
     for name in ROWS
