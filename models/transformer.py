@@ -55,8 +55,7 @@ def transformer(
 
     def block(x, seen, name):
         y = layers.LayerNormalization(name=f"{name}_norm_1")(x)
-        # Keras's: there is no attention in custom_layers.
-        y = keras.layers.MultiHeadAttention(heads, width // heads, name=f"{name}_attention")(
+        y = layers.MultiHeadAttention(heads, width // heads, name=f"{name}_attention")(
             y, y, attention_mask=keras.ops.expand_dims(seen, 1)
         )
         x = x + layers.Dropout(dropout, name=f"{name}_dropout_1")(y)

@@ -23,7 +23,14 @@ import tensorflow as tf
 from custom_layers.attention.attention import causal_mask
 from custom_layers.attention.einsum_dense import EinsumDense
 from custom_layers.attention.scaled_dot_product import scaled_dot_product, sizes
-from custom_layers.base import Constraint, Initializer, Layer, Regularizer, check_number, check_positive
+from custom_layers.base import (
+    Constraint,
+    Initializer,
+    Layer,
+    Regularizer,
+    check_number,
+    check_positive,
+)
 from custom_layers.regularization.dropout import next_seed
 
 

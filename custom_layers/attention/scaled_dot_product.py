@@ -40,7 +40,7 @@ import tensorflow as tf
 from custom_layers.gradients import wide, with_backward
 from custom_layers.regularization.dropout import random_table, threshold
 
-ELEMENTS = 2**20  # of z in a block: what fits into the caches of a processor
+ELEMENTS = 2**21  # of z in a block: what fits into the caches of a processor
 LEAST_QUERIES = 32  # of a block, for products of fewer rows are slow
 MOST_BLOCKS = 128  # each is a part of the graph
 UNKNOWN_BLOCKS = 8  # where T or S is not known before the graph runs
@@ -186,7 +186,8 @@ def attend_backward(dy, cache, *, scale, cap, rate, queries, with_p, **limits):
     dq, dk, dv, db, before = [], tf.zeros_like(k), tf.zeros_like(v), [], []
     for block in blocks_of(q, k, queries=queries, **limits):
         with tf.control_dependencies(before):
-            part, dpart, through = (rows_of(x, block) for x in (q * scale, dy, D))
+            part, dpart, through = (rows_of(x, block) for x in (q, dy, D))
+            part *= scale
             z, bent = scores(part, k, mask, bias, block, cap=cap, **limits)
             p = tf.exp(z - rows_of(log_total, block))
             dvb = tf.matmul(dropped(p, words, block, rate), dpart, transpose_a=True)

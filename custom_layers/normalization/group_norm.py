@@ -21,7 +21,15 @@ import math
 import keras
 import tensorflow as tf
 
-from custom_layers.base import Constraint, Initializer, Layer, Regularizer, check_axes, check_number, shape_of
+from custom_layers.base import (
+    Constraint,
+    Initializer,
+    Layer,
+    Regularizer,
+    check_axes,
+    check_number,
+    shape_of,
+)
 from custom_layers.gradients import wide, with_backward
 
 GROUP, EXAMPLES = (1, 3, 4), (0, 1, 4)  # axes of means, and of the sums of dγ and dβ

@@ -125,6 +125,40 @@ def dense(shape, units, small=True):
     return layer_case("Dense", shape, f"{by(shape)} -> {units}", small, floor, units=units)
 
 
+class OnItself:
+    """A layer of queries and values, called with one input for both."""
+
+    def __init__(self, layer, **call):
+        self.layer, self.call = layer, call
+
+    def __call__(self, x, training=None):
+        return self.layer(x, x, training=training, **self.call)
+
+    def __getattr__(self, name):
+        return getattr(self.layer, name)
+
+
+def attention(length, small=True, **call):
+    """8 heads of 64 on (1, T, 512); `use_causal_mask` makes a case of its own."""
+    shape, size = (1, length, 512), 64
+    of_heads = [(length, size, length), (length, length, size)] * 8
+    floor = products(*of_heads, *[(length, 512, 512)] * 4, repeat=3)
+    causal = " causal" if call else ""
+
+    def build(layers):
+        return OnItself(layers.MultiHeadAttention(8, size), **call)
+
+    return Case(
+        "MultiHeadAttention",
+        by(shape) + causal,
+        lambda data, layers, mode: timers(passes(build(layers), tf.constant(data["x"]), mode)),
+        lambda: {"x": np.random.default_rng(0).standard_normal(shape, dtype="float32")},
+        small,
+        None if call else floor,
+        kept=lambda data, layers: kept_bytes(build(layers), tf.constant(data["x"])),
+    )
+
+
 def every_case():
     image = (64, 28, 28, 32)
     text = (64, 128, 256)
@@ -135,6 +169,13 @@ def every_case():
         elementwise("BatchNormalization", image),
         elementwise("BatchNormalization", (256, 512), small=False),
         elementwise("LayerNormalization", text),
+        elementwise("RMSNormalization", text),
+        elementwise("GroupNormalization", image, small=False),
+        attention(256),
+        attention(1024),
+        attention(1024, use_causal_mask=True),
+        attention(2048, small=False),
+        attention(2048, small=False, use_causal_mask=True),
         elementwise("Dropout", text, rate=0.5),
         elementwise("MaxPooling2D", image),
         elementwise("AveragePooling2D", image, pool_size=2),

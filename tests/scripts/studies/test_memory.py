@@ -24,6 +24,20 @@ def test_each_layer_trains(name):
     assert memory.measure(name, "graph", 50, 300)[1] > 0
 
 
+@pytest.mark.parametrize("library", ["custom_layers", "keras.layers"])
+def test_attention_trains(library):
+    assert memory.measure_attention(library, "graph", 40, True)[1] > 0
+
+
+@pytest.mark.long
+def test_attention_takes_a_quarter_of_keras_memory():
+    cost, theirs = (
+        memory.in_a_process(library, "graph", 2048, False, function="measure_attention")[0]
+        for library in ("custom_layers", "keras.layers")
+    )
+    assert cost < theirs / 4
+
+
 def test_an_unknown_layer(capsys):
     with pytest.raises(SystemExit) as exit:
         memory.main(["Dense"])
