@@ -26,6 +26,7 @@ ABSENT = {
     "quantized_build": QUANTIZATION,
     "quantization_mode": QUANTIZATION,
     "quantization_config": QUANTIZATION,
+    "gptq_unpacked_column_size": QUANTIZATION,
     "lora_enabled": LORA,
     "lora_rank": LORA,
     "lora_alpha": LORA,
