@@ -223,10 +223,25 @@ class _ProjectedAttention(Layer):
             masks.append(tf.cast(attention_mask, tf.bool))
         return functools.reduce(tf.logical_and, masks) if masks else None
 
-    def _specs(self, shape, scores, return_attention_scores):
-        """What `compute_output_spec` returns, of the shapes of output and scores."""
+    def compute_output_spec(
+        self,
+        query,
+        value,
+        key=None,
+        query_mask=None,
+        value_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        use_causal_mask=False,
+    ):
+        shape = self.compute_output_shape(
+            query.shape, value.shape, None if key is None else key.shape
+        )
         y = keras.KerasTensor(shape, dtype=self.compute_dtype)
         if return_attention_scores:
+            scores = self._scores_shape(query.shape, value.shape)
             return y, keras.KerasTensor(scores, dtype=self.compute_dtype)
         return y
 
@@ -381,28 +396,12 @@ class MultiHeadAttention(_ProjectedAttention):
             return (*query_shape[:-1], *self._output_shape)
         return tuple(query_shape)
 
-    def compute_output_spec(
-        self,
-        query,
-        value,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        use_causal_mask=False,
-    ):
-        shape = self.compute_output_shape(
-            query.shape, value.shape, None if key is None else key.shape
-        )
-        axes = self.attention_axes or range(1, len(query.shape) - 1)
-        axes = [axis if axis >= 0 else len(query.shape) + axis for axis in axes]
-        batch = [n for axis, n in enumerate(query.shape[:-1]) if axis not in axes]
-        each = [[x.shape[axis] for axis in axes] for x in (query, value)]
-        scores = (*batch, self.num_heads, *each[0], *each[1])
-        return self._specs(shape, scores, return_attention_scores)
+    def _scores_shape(self, query_shape, value_shape):
+        axes = self.attention_axes or range(1, len(query_shape) - 1)
+        axes = [axis if axis >= 0 else len(query_shape) + axis for axis in axes]
+        batch = [n for axis, n in enumerate(query_shape[:-1]) if axis not in axes]
+        each = [[shape[axis] for axis in axes] for shape in (query_shape, value_shape)]
+        return (*batch, self.num_heads, *each[0], *each[1])
 
     def get_config(self):
         return {
@@ -525,26 +524,10 @@ class GroupedQueryAttention(_ProjectedAttention):
         _check_lengths(value_shape, key_shape)
         return query_shape
 
-    def compute_output_spec(
-        self,
-        query,
-        value,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-        use_causal_mask=False,
-    ):
-        shape = self.compute_output_shape(
-            query.shape, value.shape, None if key is None else key.shape
-        )
-        scores = (query.shape[0], self.num_query_heads, query.shape[1], value.shape[1])
-        return self._specs(shape, scores, return_attention_scores)
+    def _scores_shape(self, query_shape, value_shape):
+        return (query_shape[0], self.num_query_heads, query_shape[1], value_shape[1])
 
-    def get_config(self):  # without `flash_attention`, as Keras's
+    def get_config(self):  # which may then lack `flash_attention`, as Keras's does
         return super().get_config()
 
 
