@@ -318,7 +318,6 @@ class MultiHeadAttention(_ProjectedAttention):
                 f"Received: attention_axes={attention_axes}"
             )
         self.attention_axes = attention_axes
-        self._flash_attention = flash_attention
         self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
         self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
         self._set_options(dropout, sliding_window, activity_regularizer, use_gate, seed)
@@ -462,7 +461,6 @@ class GroupedQueryAttention(_ProjectedAttention):
         self.num_repeats = num_query_heads // num_key_value_heads
         self.dropout = dropout
         self.use_bias = use_bias
-        self._flash_attention = flash_attention
         self.set_weight_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
         self.set_weight_options("bias", bias_initializer, bias_regularizer, bias_constraint)
         self._set_options(dropout, sliding_window, activity_regularizer, use_gate, seed)
