@@ -30,7 +30,7 @@ def flatten_forward(x, *, data_format="channels_last"):
     """x (B, ...) -> y (B, N)."""
     shape, size = shape_of(x), x.shape[1:].num_elements()
     if x.shape.rank == 2:  # LiteRT would keep a reshape that changes nothing
-        return x, (shape, 2)
+        return tf.identity(x), (shape, 2)
     if data_format == "channels_first" and x.shape.rank > 2:
         x = tf.transpose(x, channels_last(x.shape.rank))
     if size:
