@@ -16,6 +16,8 @@ import warnings
 
 import keras
 
+from custom_layers.private_apis import layers_inside
+
 
 def twins():
     """{class of Keras: class here} for all layers and regularizers of the same name."""
@@ -102,7 +104,7 @@ def _pairs(old, new):
 
 
 def _exchange(layer, table):
-    parts = list(layer._flatten_layers()) if isinstance(layer, keras.layers.Layer) else []
+    parts = layers_inside(layer) if isinstance(layer, keras.layers.Layer) else []
     for part in parts:
         lora = getattr(part, "lora_enabled", False)
         if type(part) in table and (part.quantization_mode or lora):

@@ -14,8 +14,12 @@ from keras.src.backend import AutocastScope as AutocastScope
 # The kernels of LSTM and GRU for GPUs, with Keras's packing of weights and masks, and the question
 # whether the arguments of a layer fit them.
 from keras.src.backend import cudnn_ok as cudnn_ok
+
+# The mask that comes with a tensor, from layer to layer.
+from keras.src.backend import get_keras_mask as get_keras_mask
 from keras.src.backend import gru as cudnn_gru  # noqa: F401
 from keras.src.backend import lstm as cudnn_lstm  # noqa: F401
+from keras.src.backend import set_keras_mask as set_keras_mask
 
 # keras.layers.RNN has a cell draw its dropout masks before the loop if it is one of these.
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell as DropoutRNNCell
@@ -66,6 +70,16 @@ def inspects_operations():
 def has_tangents(tensors):
     """Whether a `tf.autodiff.ForwardAccumulator` follows one of the tensors."""
     return bool(forwardprop_util.pack_tangents(tensors).tangents)
+
+
+def layers_inside(layer):
+    """The layer, and the layers that it consists of, as deep as they go."""
+    return list(layer._flatten_layers())
+
+
+def graphs_inside(graph):
+    """The graphs of the functions that are called in a `tf.Graph`."""
+    return [function.graph for function in graph._functions.values() if hasattr(function, "graph")]
 
 
 def takes_training(layer):

@@ -21,6 +21,7 @@ from custom_layers.checks.kinks import (
 from custom_layers.checks.near import errors, largest, probable_cause
 from custom_layers.checks.report import Broken, DoesNotApply, Held, compare
 from custom_layers.gradients import autodiff
+from custom_layers.private_apis import graphs_inside
 
 RELATIVE = 1e-6  # of the norm of a gradient: a difference along a direction
 ENTRIES = 256  # so many entries are looked at one by one, a sample of a larger tensor
@@ -200,7 +201,7 @@ def _gradient_stops(function):
     names = set()
     graphs = [run.get_concrete_function(*function.points).graph]
     for graph in graphs:
-        graphs += [f.graph for f in graph._functions.values() if hasattr(f, "graph")]
+        graphs += graphs_inside(graph)
         for operation in graph.get_operations():
             if operation.type in ("StopGradient", "PreventGradient"):
                 names.add(f"{operation.type} ({operation.name})")

@@ -10,6 +10,7 @@ import functools
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -118,6 +119,11 @@ def serve():
         print(json.dumps(reply), file=answers, flush=True)
 
 
+def _how_it_ended(process):
+    status = process.wait()
+    return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+
 @functools.cache
 def start():
     """The other process; it is started once."""
@@ -135,30 +141,32 @@ def start():
     return process
 
 
-def ask(kind, path, inputs, classes, folder):
+def ask(kind, path, inputs, classes=()):
     """What the other process answers: flat arrays.
 
     Args:
         kind: "saved_model", "keras_file" or "replicas".
-        path: of what was saved.
+        path: of what was saved. The arrays on their way are put beside it.
         inputs: a list of arrays.
         classes: (module, name) of the classes that it has to import.
-        folder: for the arrays on their way.
 
     Raises:
-        RuntimeError: what the other process raised.
+        RuntimeError: what the other process raised, or that it has ended.
     """
     import numpy as np
 
-    there, back = f"{folder}/inputs.npz", f"{folder}/outputs.npz"
+    there, back = f"{path}.inputs.npz", f"{path}.outputs.npz"
     np.savez(there, *inputs)
     request = {"kind": kind, "path": str(path), "inputs": there, "outputs": back}
     process = start()
-    print(json.dumps({**request, "classes": classes}), file=process.stdin, flush=True)
-    line = process.stdout.readline()
+    try:
+        print(json.dumps({**request, "classes": classes}), file=process.stdin, flush=True)
+        line = process.stdout.readline()
+    except BrokenPipeError:
+        line = ""
     if not line:
         start.cache_clear()
-        raise RuntimeError("the process that loads it has died")
+        raise RuntimeError(f"the process that loaded it has ended ({_how_it_ended(process)})")
     error = json.loads(line).get("error")
     if error:
         raise RuntimeError(error)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from custom_layers.checks.function import is_float
 from custom_layers.checks.report import Broken, DoesNotApply, Held, compare, compare_float32
+from custom_layers.private_apis import get_keras_mask, set_keras_mask
 
 
 def masks(subject):
@@ -91,13 +92,13 @@ def _call(subject, layer, inputs, mask):
     """(outputs, the masks that Keras attaches to them, gradients of what counts in them)."""
     tensors = [tf.convert_to_tensor(x) for x in inputs]
     for x in tensors:
-        x._keras_mask = None if mask is None else tf.convert_to_tensor(mask)
+        set_keras_mask(x, None if mask is None else tf.convert_to_tensor(mask))
     packed = tf.nest.pack_sequence_as(subject.inputs, tensors)
     call = {k: v for k, v in subject.arguments("float32")[1].items() if k != "mask"}
     with tf.GradientTape() as tape:
         tape.watch([x for x in tensors if is_float(x)])
         outputs = tf.nest.flatten(layer(packed, **{"training": False, **call}))
-        passed = [getattr(y, "_keras_mask", None) for y in outputs]
+        passed = [get_keras_mask(y) for y in outputs]
         counted = [
             tf.sin(y if on is None else tf.boolean_mask(y, on))
             for y, on in zip(outputs, passed, strict=True)

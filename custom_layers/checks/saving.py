@@ -4,7 +4,6 @@ import copy
 import json
 import os
 import pickle
-import tempfile
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ import tensorflow as tf
 
 from custom_layers.checks.elsewhere import ask, value_and_slopes
 from custom_layers.checks.report import Broken, DoesNotApply, Held, compare_float32
+from custom_layers.private_apis import layers_inside
 
 LOST_ARGUMENT = "an argument is missing from get_config"
 
@@ -91,27 +91,24 @@ def _same_outputs(subject, layer, again):
 
 def copies(subject):
     """clone_model, copy.deepcopy and pickle give layers that answer alike."""
-    layer = subject.layer()
-    model = subject.model(layer)
+    model, worst = subject.original, 0.0
     with _known(subject):
         clone = keras.models.clone_model(model)
         clone.set_weights(model.get_weights())
-        worst = _same_answers(subject, clone, model, "clone_model")
         for name, copied in (
+            ("clone_model", clone),
             ("deepcopy", copy.deepcopy(model)),
             ("pickle", pickle.loads(pickle.dumps(model))),
         ):
-            worst = max(worst, _same_answers(subject, copied, model, name))
+            worst = max(worst, _answers_as_the_original(subject, copied, name))
     return Held(worst)
 
 
-def _same_answers(subject, got, expected, kind):
-    arrays = [tf.convert_to_tensor(x) for x in subject.arrays]
-    pairs = [
-        value_and_slopes(model, arrays, [v.value for v in model.trainable_variables])
-        for model in (got, expected)
-    ]
-    return _compare_all(kind, *pairs)
+def _answers_as_the_original(subject, model, kind):
+    variables = [v.value for v in model.trainable_variables]
+    return _compare_all(
+        kind, value_and_slopes(model, subject.arrays, variables), subject.original_answer
+    )
 
 
 def _compare_all(kind, got, expected):
@@ -125,11 +122,10 @@ def _compare_all(kind, got, expected):
 
 def weights_file(subject):
     """A `.weights.h5` file carries the weights into a new layer, bit by bit."""
-    source, target = subject.model(subject.layer()), subject.model(subject.make())
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "x.weights.h5")
-        source.save_weights(path)
-        target.load_weights(path)
+    source, target = subject.original, subject.model(subject.make())
+    path = os.path.join(subject.folder, "x.weights.h5")
+    source.save_weights(path)
+    target.load_weights(path)
     for a, b in zip(target.weights, source.weights, strict=True):
         if not np.array_equal(a, b):
             raise Broken(f"weight {b.path} does not come back from the file")
@@ -138,40 +134,31 @@ def weights_file(subject):
 
 def keras_file(subject):
     """A `.keras` file gives the same model, here and in a process that did not build it."""
-    model = subject.model(subject.layer())
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.keras")
-        model.save(path)
-        with _known(subject):
-            worst = _same_answers(subject, keras.models.load_model(path), model, "the file")
-        classes, reason = importable_classes(model)
-        if reason:
-            return Held(worst, f"loaded in this process only: {reason}")
-        worst = max(worst, _elsewhere(subject, model, "keras_file", path, classes, folder))
-    return Held(worst)
+    with _known(subject):
+        again = keras.models.load_model(subject.keras_file)
+    worst = _answers_as_the_original(subject, again, "the file")
+    classes, reason = importable_classes(subject.original)
+    if reason:
+        return Held(worst, f"loaded in this process only: {reason}")
+    return Held(max(worst, _elsewhere(subject, "keras_file", subject.keras_file, classes)))
 
 
 def saved_model(subject):
     """An exported SavedModel answers alike, gradients too, in a process without the layer."""
-    model = subject.model(subject.layer())
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model")
-        model.export(path, verbose=False)
-        return Held(_elsewhere(subject, model, "saved_model", path, [], folder))
+    return Held(_elsewhere(subject, "saved_model", subject.saved_model))
 
 
-def _elsewhere(subject, model, kind, path, classes, folder):
-    expected = value_and_slopes(model, subject.arrays, [v.value for v in model.trainable_variables])
+def _elsewhere(subject, kind, path, classes=()):
     try:
-        got = ask(kind, path, subject.arrays, classes, folder)
+        got = ask(kind, path, subject.arrays, classes)
     except RuntimeError as error:
         raise Broken(f"{kind} in another process: {error}") from error
-    return _compare_all(f"{kind} in another process", got, expected)
+    return _compare_all(f"{kind} in another process", got, subject.original_answer)
 
 
 def replicas(subject):
     """Two replicas, each with half of the batch, give the outputs and the gradient of the whole."""
-    model = subject.model(subject.layer())
+    model = subject.original
     classes, reason = importable_classes(model)
     if reason:
         raise DoesNotApply(reason)
@@ -179,13 +166,10 @@ def replicas(subject):
         raise DoesNotApply("there is no batch to divide")
     whole = 2 * (subject.batch // 2)
     arrays = [x[:whole] for x in subject.arrays]
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.keras")
-        model.save(path)
-        try:
-            got = ask("replicas", path, arrays, classes, folder)
-        except RuntimeError as error:
-            raise Broken(f"under MirroredStrategy: {error}") from error
+    try:
+        got = ask("replicas", subject.keras_file, arrays, classes)
+    except RuntimeError as error:
+        raise Broken(f"under MirroredStrategy: {error}") from error
     variables = [v.value for v in model.trainable_variables]
     with tf.GradientTape() as tape:
         outputs = tf.nest.flatten(model([tf.convert_to_tensor(x) for x in arrays]))
@@ -206,7 +190,7 @@ def _known(subject):
 
 def foreign_classes(layer):
     """The classes of a layer and of what is in it that are not Keras's own."""
-    classes = [type(x) for x in layer._flatten_layers()]
+    classes = [type(x) for x in layers_inside(layer)]
     return [c for c in classes if not c.__module__.startswith("keras.")]
 
 

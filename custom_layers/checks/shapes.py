@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from custom_layers.checks.elsewhere import ask
 from custom_layers.checks.function import Function
 from custom_layers.checks.report import (
     Broken,
@@ -67,14 +68,16 @@ def unknown_sizes(subject):
     layer = subject.layer()
     if getattr(layer, "stateful", False):
         raise DoesNotApply("a stateful layer keeps states of a fixed batch size")
-    free, worst, refused = free_axes(subject), _without_sizes(subject, layer, {0}), []
+    free, worst, refused = free_axes(subject), 0.0, []
     groups = [free] if _builds(subject, {0, *free}) else [{axis} for axis in free]
-    for axes in groups if free else []:
+    for axes in groups:
         try:
-            worst = max(worst, _without_sizes(subject, subject.layer(), {0, *axes}))
+            worst = max(worst, _without_sizes(subject, layer, {0, *axes}))
         except ValueError as error:  # it can be built, and says in a graph what it needs
             refused.append(one_line(error))
             free = free - axes
+    if refused or len(groups) != 1:
+        worst = max(worst, _without_sizes(subject, layer, {0}))
     return Held(worst, "; ".join([f"axes that may be unknown: {sorted({0, *free})}", *refused]))
 
 
@@ -150,26 +153,40 @@ def _at_inference(subject, layer, arrays):
 
 
 def empty_batch(subject):
-    """A batch of 0 entries gives outputs of 0 entries, and gradients of 0."""
+    """A batch of 0 entries gives outputs of 0 entries, and gradients of 0.
+
+    On an empty batch some of TensorFlow's kernels end the process. So another process goes first,
+    with the layer in a graph; what has held there is called here, in eager mode.
+    """
     layer = subject.layer()
     if subject.batch is None:
         raise DoesNotApply("the inputs have no batch axis in common")
     if getattr(layer, "stateful", False):
         raise DoesNotApply("a stateful layer keeps states of a fixed batch size")
-    whole = subject.answer(layer)
-    inputs, call = subject.with_arrays([tf.convert_to_tensor(x[:0]) for x in subject.arrays])
-    function = Function(layer, inputs, call)
-    for kind in ("in eager mode", "in a graph"):
-        run = function.outputs_and_gradient
+    try:
+        path = subject.saved_model
+    except Exception as error:  # the promise about exports tells of it
+        raise DoesNotApply(
+            f"it cannot be exported into another process, and this one might end: {one_line(error)}"
+        ) from error
+    whole, empty = subject.answer(layer), [x[:0] for x in subject.arrays]
+    inputs, call = subject.with_arrays([tf.convert_to_tensor(x) for x in empty])
+    for kind in ("in a graph", "in eager mode"):
         if kind == "in a graph":
-            run = function.fast_outputs_and_gradient
-        outputs, gradient = run(function.points)
+            try:
+                results = ask("saved_model", path, empty)
+            except RuntimeError as error:
+                raise Broken(f"an empty batch in a graph: {error}") from error
+            outputs, gradient = results[: len(whole)], results[len(whole) :]
+        else:
+            function = Function(layer, inputs, call)
+            outputs, gradient = function.outputs_and_gradient(function.points)
         for i, (y, full) in enumerate(zip(outputs, whole, strict=True)):
             if full.ndim and len(full) == subject.batch:
                 expected = (0, *full.shape[1:])
                 _same(f"shape of output {i} of an empty batch {kind}", expected, tuple(y.shape))
         if not any(tf.size(y) for y in outputs):
-            for name, slope in zip(function.names, gradient, strict=True):
-                what = f"gradient of {name} of an empty batch {kind}"
+            for i, slope in enumerate(gradient):
+                what = f"gradient {i} of an empty batch {kind}"
                 compare(what, slope, np.zeros(slope.shape), 0.0)
     return Held()

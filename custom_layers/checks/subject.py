@@ -6,15 +6,21 @@ for the layer as a function of its inputs and weights (`function`), its state he
 
 import contextlib
 import functools
+import os
+import shutil
+import tempfile
+import weakref
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from custom_layers.checks.differences import noise
+from custom_layers.checks.elsewhere import value_and_slopes
 from custom_layers.checks.function import Function, is_float, moved, to_tensor
 from custom_layers.checks.near import errors
 from custom_layers.checks.report import Broken, CannotCheck, DoesNotApply, one_line
+from custom_layers.private_apis import layers_inside
 
 UNITS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 SAMPLES = 8  # of rounded inputs and weights, from which the noise of a format is estimated
@@ -91,7 +97,7 @@ class Subject:
             )
         for weight, value in zip(layer.weights, self.weights, strict=True):
             weight.assign(tf.cast(value, weight.dtype))
-        for inner in layer._flatten_layers():
+        for inner in layers_inside(layer):
             if hasattr(inner, "finalize_state"):  # what Keras's preprocessing derives from weights
                 inner.finalize_state()
 
@@ -119,6 +125,38 @@ class Subject:
         ]
         inputs, call = self.with_arrays(nodes)
         return keras.Model(nodes, tf.nest.flatten(layer(inputs, **call)))
+
+    @functools.cached_property
+    def original(self):
+        """The functional model that files and copies are made of and compared with."""
+        return self.model(self.layer())
+
+    @functools.cached_property
+    def original_answer(self):
+        """`value_and_slopes` of the original."""
+        variables = [v.value for v in self.original.trainable_variables]
+        return value_and_slopes(self.original, self.arrays, variables)
+
+    @functools.cached_property
+    def folder(self):
+        """A folder for files, which goes when the subject does."""
+        folder = tempfile.mkdtemp()
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+    @functools.cached_property
+    def keras_file(self):
+        """The path of the original as a `.keras` file."""
+        path = os.path.join(self.folder, "model.keras")
+        self.original.save(path)
+        return path
+
+    @functools.cached_property
+    def saved_model(self):
+        """The path of the original as a SavedModel."""
+        path = os.path.join(self.folder, "model")
+        self.original.export(path, verbose=False)
+        return path
 
     def function(self, policy="float64", **mode):
         """The layer as a `Function` of its inputs and weights."""

@@ -16,6 +16,7 @@ import pathlib
 import re
 import shutil
 
+from custom_layers.private_apis import layers_inside
 from scripts.training.command_line import InputError
 from scripts.training.run_folder import unfinished
 
@@ -127,7 +128,7 @@ def served(model):
 @contextlib.contextmanager
 def _without_cudnn(model):
     """Let recurrent layers run in plain operations: cuDNN's need a GPU where they are served."""
-    layers = [layer for layer in model._flatten_layers() if hasattr(layer, "use_cudnn")]
+    layers = [layer for layer in layers_inside(model) if hasattr(layer, "use_cudnn")]
     before = [layer.use_cudnn for layer in layers]
     try:
         for layer in layers:

@@ -79,6 +79,30 @@ def test_keep_logits():
     np.testing.assert_allclose(loss, [200.0])
 
 
+def test_keras_mask():
+    """What is set on an input reaches the layer, and what the layer passes on is read."""
+    x, mask = tf.ones((1, 2)), tf.constant([[True, False]])
+    private_apis.set_keras_mask(x, mask)
+    assert private_apis.get_keras_mask(keras.layers.ReLU()(x)) is mask
+    private_apis.set_keras_mask(x, None)
+    assert private_apis.get_keras_mask(keras.layers.ReLU()(x)) is None
+
+
+def test_layers_inside():
+    dense = keras.layers.Dense(1)
+    deep = keras.Sequential([keras.Sequential([dense])])
+    assert dense in private_apis.layers_inside(deep)
+    assert private_apis.layers_inside(deep)[0] is deep
+    assert private_apis.layers_inside(dense) == [dense]
+
+
+def test_graphs_inside():
+    inner = tf.function(lambda x: tf.sin(x), autograph=False)
+    graph = tf.function(lambda x: inner(x)).get_concrete_function(tf.ones(())).graph
+    (inside,) = private_apis.graphs_inside(graph)
+    assert "Sin" in {operation.type for operation in inside.get_operations()}
+
+
 def test_dot_not_track_scope():
     layer = keras.layers.Layer()
     with private_apis.DotNotTrackScope():

@@ -167,6 +167,17 @@ class MeanOfWrongAxis(keras.layers.Layer):
         return x - tf.reduce_mean(x, 0, keepdims=True)
 
 
+class EndsOnNothing(keras.layers.Layer):
+    """On an empty batch it ends the process, as some of TensorFlow's kernels do."""
+
+    def call(self, x):
+        return tf.cond(tf.size(x) > 0, lambda: x, lambda: self.end(x))
+
+    def end(self, x):
+        with tf.control_dependencies([tf.raw_ops.Abort()]):
+            return tf.identity(x)
+
+
 class EmptyMean(Affine):
     """0 / 0 for a batch of none."""
 
@@ -418,6 +429,7 @@ MUTANTS = {
     "batch entries meet": (MeanOfBatch, X, "batch_of_one", "influence each other"),
     "normalized over the batch": (MeanOfWrongAxis, X, "batch_of_one", "influence each other"),
     "0 / 0 of an empty batch": (EmptyMean, X, "empty_batch", "NaN"),
+    "a kernel that ends the process": (EndsOnNothing, X, "empty_batch", "SIGABRT"),
     "mask inverted": (MaskInverted, SEQUENCE, "masks", "mask"),
     "mask off by one": (MaskShifted, SEQUENCE, "masks", "masked entries"),
     "mask ignored": (MaskIgnored, SEQUENCE, "masks", "masked entries"),

