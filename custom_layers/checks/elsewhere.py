@@ -151,7 +151,8 @@ def ask(kind, path, inputs, classes=()):
         classes: (module, name) of the classes that it has to import.
 
     Raises:
-        RuntimeError: what the other process raised, or that it has ended.
+        RuntimeError: what the other process raised.
+        EOFError: it has ended.
     """
     import numpy as np
 
@@ -166,7 +167,7 @@ def ask(kind, path, inputs, classes=()):
         line = ""
     if not line:
         start.cache_clear()
-        raise RuntimeError(f"the process that loaded it has ended ({_how_it_ended(process)})")
+        raise EOFError(f"the process that loaded it has ended ({_how_it_ended(process)})")
     error = json.loads(line).get("error")
     if error:
         raise RuntimeError(error)

@@ -151,7 +151,7 @@ def saved_model(subject):
 def _elsewhere(subject, kind, path, classes=()):
     try:
         got = ask(kind, path, subject.arrays, classes)
-    except RuntimeError as error:
+    except (RuntimeError, EOFError) as error:
         raise Broken(f"{kind} in another process: {error}") from error
     return _compare_all(f"{kind} in another process", got, subject.original_answer)
 
@@ -168,7 +168,7 @@ def replicas(subject):
     arrays = [x[:whole] for x in subject.arrays]
     try:
         got = ask("replicas", subject.keras_file, arrays, classes)
-    except RuntimeError as error:
+    except (RuntimeError, EOFError) as error:
         raise Broken(f"under MirroredStrategy: {error}") from error
     variables = [v.value for v in model.trainable_variables]
     with tf.GradientTape() as tape:

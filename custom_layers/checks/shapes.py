@@ -156,37 +156,50 @@ def empty_batch(subject):
     """A batch of 0 entries gives outputs of 0 entries, and gradients of 0.
 
     On an empty batch some of TensorFlow's kernels end the process. So another process goes first,
-    with the layer in a graph; what has held there is called here, in eager mode.
+    with the layer as a SavedModel; what has not ended that one is called here, in eager mode too.
     """
     layer = subject.layer()
     if subject.batch is None:
         raise DoesNotApply("the inputs have no batch axis in common")
     if getattr(layer, "stateful", False):
         raise DoesNotApply("a stateful layer keeps states of a fixed batch size")
+    whole, empty = subject.answer(layer), [x[:0] for x in subject.arrays]
+    inputs, call = subject.with_arrays([tf.convert_to_tensor(x) for x in empty])
+    results = _in_a_graph(subject, empty)
+    function = Function(layer, inputs, call)
+    if results is None:
+        outputs, gradient = function.fast_outputs_and_gradient(function.points)
+    else:
+        outputs, gradient = results[: len(whole)], results[len(whole) :]
+    _are_of_nothing("in a graph", outputs, gradient, whole, subject.batch)
+    outputs, gradient = function.outputs_and_gradient(function.points)
+    _are_of_nothing("in eager mode", outputs, gradient, whole, subject.batch)
+    return Held()
+
+
+def _in_a_graph(subject, empty):
+    """Outputs and gradients of another process; None if it raises an error, as this one may."""
     try:
         path = subject.saved_model
     except Exception as error:  # the promise about exports tells of it
         raise DoesNotApply(
             f"it cannot be exported into another process, and this one might end: {one_line(error)}"
         ) from error
-    whole, empty = subject.answer(layer), [x[:0] for x in subject.arrays]
-    inputs, call = subject.with_arrays([tf.convert_to_tensor(x) for x in empty])
-    for kind in ("in a graph", "in eager mode"):
-        if kind == "in a graph":
-            try:
-                results = ask("saved_model", path, empty)
-            except RuntimeError as error:
-                raise Broken(f"an empty batch in a graph: {error}") from error
-            outputs, gradient = results[: len(whole)], results[len(whole) :]
-        else:
-            function = Function(layer, inputs, call)
-            outputs, gradient = function.outputs_and_gradient(function.points)
-        for i, (y, full) in enumerate(zip(outputs, whole, strict=True)):
-            if full.ndim and len(full) == subject.batch:
-                expected = (0, *full.shape[1:])
-                _same(f"shape of output {i} of an empty batch {kind}", expected, tuple(y.shape))
-        if not any(tf.size(y) for y in outputs):
-            for i, slope in enumerate(gradient):
-                what = f"gradient {i} of an empty batch {kind}"
-                compare(what, slope, np.zeros(slope.shape), 0.0)
-    return Held()
+    try:
+        return ask("saved_model", path, empty)
+    except EOFError as error:
+        raise Broken(f"an empty batch: {error}", cause="a kernel of TensorFlow") from error
+    except RuntimeError:
+        return None
+
+
+def _are_of_nothing(kind, outputs, gradient, whole, batch):
+    """Raise unless outputs have 0 entries where they have a batch axis, and gradients are 0."""
+    for i, (y, full) in enumerate(zip(outputs, whole, strict=True)):
+        if full.ndim and len(full) == batch:
+            expected = (0, *full.shape[1:])
+            _same(f"shape of output {i} of an empty batch {kind}", expected, tuple(y.shape))
+    if not any(tf.size(y) for y in outputs):
+        for i, slope in enumerate(gradient):
+            what = f"gradient {i} of an empty batch {kind}"
+            compare(what, slope, np.zeros(slope.shape), 0.0)

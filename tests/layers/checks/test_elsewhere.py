@@ -30,7 +30,7 @@ def test_an_error_there_is_told_here(tmp_path):
 
 def test_it_is_started_again_after_its_death(tmp_path):
     start().kill()
-    with pytest.raises(RuntimeError, match="SIGKILL"):
+    with pytest.raises(EOFError, match="SIGKILL"):
         ask("saved_model", tmp_path / "nothing", [X])
     with pytest.raises(RuntimeError, match="nothing"):
         ask("saved_model", tmp_path / "nothing", [X])
