@@ -17,6 +17,9 @@ import sys
 import tempfile
 import warnings
 
+# As most processors have it; TensorFlow decides by the processor.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 from scripts.studies.census_findings import FINDINGS
 from scripts.studies.census_rows import KERAS, OWN
 from scripts.training import record
@@ -69,19 +72,26 @@ def examine(library, name, left_out, file):
 
 def examine_in_a_process(library, name):
     """The findings of a row; a promise at which its process ends is broken."""
+    from custom_layers.checks import elsewhere
+
     findings = []
     while True:
-        with tempfile.NamedTemporaryFile("w+", suffix=".jsonl") as file:
+        if elsewhere.start().poll() is not None:  # a row has ended it
+            elsewhere.start.cache_clear()
+            elsewhere.start()  # here: the processes of the rows inherit it
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "findings.jsonl")
             child = os.fork()
             if child == 0:
                 try:
+                    tempfile.tempdir = folder
                     done = [finding["promise"] for finding in findings]
-                    with open(file.name, "w", encoding="utf-8") as out:
+                    with path.open("w", encoding="utf-8") as out:
                         examine(library, name, done, out)
                 finally:
                     os._exit(0)
             _, status = os.waitpid(child, 0)
-            lines = [json.loads(line) for line in pathlib.Path(file.name).read_text().splitlines()]
+            lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         begun = [line["begun"] for line in lines if "begun" in line]
         found = [line for line in lines if "promise" in line]
         findings += found
@@ -100,11 +110,8 @@ def main(arguments=None):
     parser.add_argument("--page", type=pathlib.Path, default=PAGE, help="where the page goes")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
-    from custom_layers.checks import elsewhere
-
     if not options.names and not options.of:
         options.results.unlink(missing_ok=True)
-    elsewhere.start()  # once, here: the processes of the rows inherit it
     for library in options.of or LIBRARIES:
         for name in rows(library):
             if options.names and name not in options.names:
@@ -129,7 +136,7 @@ def page(results):
     text = [
         "# A census of Keras's layers",
         "`python -m scripts.census` holds each layer to the promises of `custom_layers.checks`. "
-        f"Keras {versions['keras']}, TensorFlow {versions['tensorflow']}, on a CPU.",
+        f"Keras {versions['keras']}, TensorFlow {versions['tensorflow']}, on a CPU with oneDNN.",
     ]
     for library in LIBRARIES:
         found = [row for (of, _), row in verdicts.items() if of == library]

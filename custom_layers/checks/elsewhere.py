@@ -119,9 +119,9 @@ def serve():
         print(json.dumps(reply), file=answers, flush=True)
 
 
-def _how_it_ended(process):
+def _by_signal(process):
     status = process.wait()
-    return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+    return f" ({signal.Signals(-status).name})" if status < 0 else ""
 
 
 @functools.cache
@@ -167,7 +167,7 @@ def ask(kind, path, inputs, classes=()):
         line = ""
     if not line:
         start.cache_clear()
-        raise EOFError(f"the process that loaded it has ended ({_how_it_ended(process)})")
+        raise EOFError(f"the process that loaded it has ended{_by_signal(process)}")
     error = json.loads(line).get("error")
     if error:
         raise RuntimeError(error)

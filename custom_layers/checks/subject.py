@@ -353,7 +353,7 @@ def _factory(layer):
     try:
         own = keras.saving.serialize_keras_object(layer.dtype_policy)
         config = _without_dtype(layer.get_config(), own)
-        type(layer).from_config(config)
+        type(layer).from_config({**config})  # a copy: Keras's RNN takes it apart
     except Exception as error:
         raise CannotCheck(
             f"{type(layer).__name__} cannot be made anew from its config ({one_line(error)}): "

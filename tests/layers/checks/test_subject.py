@@ -81,6 +81,12 @@ def test_a_given_layer_follows_the_policy_and_keeps_its_weights():
     np.testing.assert_allclose(subject.layer().mean, layer.mean)
 
 
+def test_a_given_layer_whose_config_is_taken_apart():
+    """Keras's RNN.from_config takes the cell out of the config that it gets."""
+    given = L.RNN(L.SimpleRNNCell(2, recurrent_initializer="zeros"))
+    assert len(Subject(given, X[:, None], {}).weights) == 3
+
+
 def test_the_policy_in_force_comes_back():
     before = keras.config.dtype_policy()
     with dtype_policy("float64"):
