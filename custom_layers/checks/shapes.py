@@ -178,7 +178,7 @@ def empty_batch(subject):
 
 
 def _in_a_graph(subject, empty):
-    """Outputs and gradients of another process; None if it raises an error, as this one may."""
+    """Outputs and gradients of an empty batch in another process; None if a full one fails too."""
     try:
         path = subject.saved_model
     except Exception as error:  # the promise about exports tells of it
@@ -189,8 +189,12 @@ def _in_a_graph(subject, empty):
         return ask("saved_model", path, empty)
     except EOFError as error:
         raise Broken(f"an empty batch: {error}", cause="a kernel of TensorFlow") from error
-    except RuntimeError:
-        return None
+    except RuntimeError as error:
+        try:
+            ask("saved_model", path, subject.arrays)
+        except RuntimeError:  # the promise about exports tells of it
+            return None
+        raise Broken(f"an empty batch where its size is unknown: {error}") from error
 
 
 def _are_of_nothing(kind, outputs, gradient, whole, batch):
