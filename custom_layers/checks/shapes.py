@@ -69,15 +69,20 @@ def unknown_sizes(subject):
     if getattr(layer, "stateful", False):
         raise DoesNotApply("a stateful layer keeps states of a fixed batch size")
     free, worst, refused = free_axes(subject), 0.0, []
-    groups = [free] if _builds(subject, {0, *free}) else [{axis} for axis in free]
-    for axes in groups:
+    each = [set(), *({axis} for axis in free)]
+    groups = [free] if _builds(subject, {0, *free}) else each
+    while groups:
+        axes = groups.pop()
         try:
             worst = max(worst, _without_sizes(subject, layer, {0, *axes}))
         except ValueError as error:  # it can be built, and says in a graph what it needs
-            refused.append(one_line(error))
-            free = free - axes
-    if refused or len(groups) != 1:
-        worst = max(worst, _without_sizes(subject, layer, {0}))
+            if not axes:
+                raise
+            if groups is not each:  # which of them?
+                groups = each
+            else:
+                refused.append(one_line(error))
+                free = free - axes
     return Held(worst, "; ".join([f"axes that may be unknown: {sorted({0, *free})}", *refused]))
 
 

@@ -24,6 +24,8 @@ import numbers
 import keras
 import tensorflow as tf
 
+from custom_layers.base import shape_of
+
 
 def standardize_tuple(value, rank, name, allow_zero=False):
     """An integer or an iterable of `rank` integers -> a tuple of `rank` positive ints, or zeros."""
@@ -247,7 +249,7 @@ def gather_taps(x, fill_value, *, window, strides, padding):
 def scatter_taps(parts, sizes, *, window, strides, padding):
     """The transpose of `gather_taps`: x (B, n..., C), the sum of the parts, each at its tap."""
     before_after, slices = tap_slices(sizes, window, strides, padding)
-    batch, channels = tf.shape(parts[0])[0], parts[0].shape[-1]
+    batch, channels = shape_of(parts[0])[0], shape_of(parts[0])[-1]
     padded = [n + sum(p) for n, p in zip(sizes, before_after, strict=True)]
     x = [
         tf.raw_ops.StridedSliceGrad(

@@ -168,14 +168,14 @@ def pool(reduce, x, window, strides, padding):
     if 0 in x.shape:  # not all of TensorFlow's kernels take an x without numbers
         axes = zip(windows.sizes_of(x), window, strides, strict=True)
         sizes = [windows.output_length(n, k, s, padding) for n, k, s in axes]
-        return tf.zeros((tf.shape(x)[0], *sizes, x.shape[-1]), x.dtype) + tf.reduce_sum(x)
+        return tf.zeros((tf.shape(x)[0], *sizes, shape_of(x)[-1]), x.dtype) + tf.reduce_sum(x)
     if len(window) == 1:
         # The first axis of two, as in convolutions of 1D: between the two, converters drop both.
         options = {"window": (1, *window), "strides": (1, *strides), "padding": padding}
         return tf.squeeze(reduce(tf.expand_dims(x, 1), **options), 1)
     if len(window) == 2:
         return reduce(x, window=window, strides=strides, padding=padding)
-    (depth, height, width), channels = windows.sizes_of(x), x.shape[-1]
+    (depth, height, width), channels = windows.sizes_of(x), shape_of(x)[-1]
     planes = tf.reshape(x, (-1, height, width, channels))
     planes = reduce(planes, window=window[1:], strides=strides[1:], padding=padding)
     height, width = windows.sizes_of(planes)

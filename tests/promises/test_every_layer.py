@@ -64,8 +64,8 @@ def test_a_cell_in_the_loop_of_keras_is_served(name, tmp_path):
     row = ROWS[name]
     model = row.model()
     model.export(tmp_path / "model", verbose=False)
-    served = tf.saved_model.load(tmp_path / "model").serve(row.inputs)
-    assert_near("output", served, model(row.inputs), 1e-6)
+    loaded = tf.saved_model.load(tmp_path / "model")
+    assert_near("output", loaded.serve(row.inputs), model(row.inputs), 1e-6)
 
 
 def axes_that_may_be_unknown(report):

@@ -361,7 +361,7 @@ def test_the_second_derivative_at_ties(compiled):
 @pytest.mark.parametrize("name", LAYERS)
 def test_an_empty_batch_of_unknown_sizes(name):
     layer = getattr(custom_layers, name)(2)
-    spec = tf.TensorSpec([None] * (layer.rank + 1) + [3])
+    spec = tf.TensorSpec([None] * (layer.rank + 2))
     run = tf.function(lambda x: value_and_slope(layer, "eager", x), input_signature=[spec])
     y, dx = run(tf.zeros((0, *(4,) * layer.rank, 3)))
     assert (y.shape[0], dx.shape[0]) == (0, 0)
