@@ -411,8 +411,6 @@ def of_cell(name):
 class Recurrent(RNN):
     """An RNN around a cell of its own, whose arguments it takes and shows: `layer.units`."""
 
-    use_cudnn = False
-
     units = of_cell("units")
     activation = of_cell("activation")
     use_bias = of_cell("use_bias")
@@ -468,10 +466,11 @@ class Recurrent(RNN):
         )
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        if self.use_cudnn and runs_at_once(self.cell) and self._fits_cudnn():
+        use_cudnn = getattr(self, "use_cudnn", False)  # SimpleRNN has none, as in Keras
+        if use_cudnn and runs_at_once(self.cell) and self._fits_cudnn():
             with contextlib.suppress(NotImplementedError):  # not on this device
                 return cudnn_loop(self, sequences, initial_state, mask, training)
-        if self.use_cudnn is True:
+        if use_cudnn is True:
             raise ValueError(
                 "use_cudnn=True was specified, but cuDNN is not supported for this layer "
                 "configuration with this backend. Pass use_cudnn='auto' to fallback to a "
