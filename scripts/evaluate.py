@@ -30,7 +30,8 @@ def main(arguments=None):
     parser = command_line.Parser(prog="python -m scripts.evaluate", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="a folder that scripts.train wrote")
     places = ("data_dir", "download_dir")  # as in training, where these are still there
-    settings.add_options(parser, *places)
+    own = ("data", "label", "image_size", "skip_broken", "import_module")
+    settings.add_options(parser, *places, *own)
     with command_line.one_line_errors():
         options = parser.parse_args(arguments)
         name, trained = run_folder.read_run(options.run)
@@ -47,11 +48,19 @@ def main(arguments=None):
             if own is not None and not pathlib.Path(own).is_dir():
                 own = None  # nothing is made where somebody else's run says
             given[place] = getattr(options, place) or own
+        given["import_module"] = options.import_module  # nothing that only the run names
+        for field in ("data", "label", "image_size", "skip_broken"):
+            given[field] = getattr(options, field) or getattr(trained, field)
         from scripts.data.prepare import damaged_files_named
 
         with damaged_files_named():
-            data = load_data(recipe, dataclasses.replace(trained, **given))
             model = run_folder.load_model(folder)
+            like = {}
+            if options.data and options.data != trained.data:  # all of it is a test
+                from scripts.data.own import asked
+
+                like = {"like": asked.known(model)}
+            data = load_data(recipe, dataclasses.replace(trained, **given), **like)
             check_fits(model, data)
             figures = model.evaluate(data.test, return_dict=True, verbose=0)
             figures |= recipe.measure(model, data)

@@ -6,11 +6,13 @@ and `--list` walk these fields.
 
 import argparse
 import dataclasses
+import json
 
 from scripts.training import command_line
 from scripts.training.command_line import InputError, choice
 
-MAY_LACK = {"data"}  # older runs do not name their data set
+# Older runs do not have these.
+MAY_LACK = {"data", "label", "image_size", "skip_broken", "import_module"}
 
 
 def setting(default, check, about):
@@ -31,7 +33,15 @@ class Hyperparameters:
 
 PATH = command_line.name(r"[^\0]+")
 # Without a version: tfds would read from a file beside the data which classes to import.
-DATA_SET = command_line.name(r"\w+(/[\w.-]+)?")
+DATA_SET = dataclasses.replace(
+    command_line.name(
+        r"(folder|csv|texts|series|graphs):[^\0]+"
+        r"|tfds:\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?|\w+(/[\w.-]+)?"
+    ),
+    expected="a name that --list tells, folder:PATH, csv:PATH, texts:PATH, series:PATH, "
+    "graphs:PATH or tfds:NAME[:VERSION]",
+)
+SIZE = command_line.Check("two whole numbers", json.loads, lambda value: is_size(value))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +49,22 @@ class Settings(Hyperparameters):
     """All settings of a run, as its `recipe.json` holds them."""
 
     data: str | None = setting(
-        None, DATA_SET, "another data set, one that --list names (default: that of RECIPE)"
+        None,
+        DATA_SET,
+        "another data set: a name that --list tells, folder:PATH, csv:PATH, texts:PATH, "
+        "series:PATH, graphs:PATH or tfds:NAME[:VERSION] (default: that of RECIPE)",
+    )
+    label: str | None = setting(None, PATH, "of a table, the column to be told (default: none)")
+    image_size: tuple | None = setting(
+        None, SIZE, "scale images to this height and width (default: as they are)"
+    )
+    skip_broken: bool = setting(
+        False, choice(False, True), "leave out images that cannot be read, and count them"
+    )
+    import_module: str | None = setting(
+        None,
+        command_line.name(r"\w+(\.\w+)*"),
+        "import this module first, for a builder of tensorflow-datasets in it (default: none)",
     )
     seed: int = setting(0, command_line.seed, "of everything random")
     layers: str = setting("custom", choice("custom", "keras"), "whose layers: custom or keras")
@@ -52,6 +77,14 @@ class Settings(Hyperparameters):
     data_dir: str | None = setting(None, PATH, "prepared data (default: ~/tensorflow_datasets)")
     download_dir: str | None = setting(
         None, PATH, "files as downloaded (default: DATA_DIR/downloads)"
+    )
+
+
+def is_size(value):
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(side) is int and 1 <= side <= 10_000 for side in value)
     )
 
 
@@ -69,7 +102,11 @@ def add_options(parser, *names):
         kind = {"type": field.metadata["check"]}
         if field.type is bool:
             kind = {"action": "store_true", "default": None}
+        if field.name == "image_size":
+            kind = {"type": command_line.count, "nargs": 2, "metavar": ("H", "W")}
         flag, about = f"--{field.name.replace('_', '-')}", field.metadata["about"]
+        if field.name == "import_module":  # `import` is no name of Python's
+            flag, kind = "--import", {**kind, "dest": field.name, "metavar": "MODULE"}
         if field.name in {own.name for own in dataclasses.fields(Hyperparameters)}:
             about += " (default: that of RECIPE)"
         elif "(default: " not in about:  # the parser's own is none: that it is not given

@@ -1,5 +1,6 @@
 """Train a recipe: python -m scripts.train RECIPE, or --list (with a RECIPE: that one in full)."""
 
+import re
 import shutil
 
 from scripts import settings
@@ -44,7 +45,7 @@ def main(arguments=None):
                 print(listing.describe(options.recipe, width))
             return
         recipe, given = find(options.recipe), settings.given(options)
-        prefix = f"{options.data.replace('/', '-')}-" if options.data else ""
+        prefix = f"{re.sub('[^A-Za-z0-9.]+', '-', options.data)}-" if options.data else ""
         folder = f"runs/{options.recipe}/{prefix}{settings.of_recipe(recipe, **given).seed}"
         folder = options.resume or options.output or folder
         distributed.end_with_launcher()

@@ -241,8 +241,44 @@ def pad_rows(x, value, least):
     return tf.pad(x, [[0, missing]] + [[0, 0]] * (x.shape.rank - 1), constant_values=value)
 
 
+def as_dataset(examples):
+    """A dataset of graphs that differ in their numbers of nodes and edges.
+
+    Args:
+        examples: dicts, or tuples that start with a dict, of arrays or nested lists.
+    """
+    if not examples:
+        raise ValueError("There is no graph to pack: the list is empty.")
+
+    def specification(x, name=""):
+        rows = name in ("nodes", "edges") or name.startswith(("node_", "edge_"))
+        return tf.TensorSpec((None, *x.shape[1:]) if rows else x.shape, x.dtype)
+
+    first = as_arrays(examples[0])
+    features, *labels = first if isinstance(first, tuple) else (first,)
+    signature = {name: specification(x, name) for name, x in features.items()}
+    signature = (signature, *map(specification, labels)) if labels else signature
+    return tf.data.Dataset.from_generator(
+        lambda: map(as_arrays, examples), output_signature=signature
+    ).apply(tf.data.experimental.assert_cardinality(len(examples)))
+
+
+def as_arrays(example):
+    """An example with arrays in the place of lists: edges of int32, decimal numbers of float32."""
+
+    def array(x):
+        x = np.asarray(x)
+        return x.astype("float32") if x.dtype == "float64" else x
+
+    features, *labels = example if isinstance(example, tuple) else (example,)
+    features = {name: array(x) for name, x in features.items()}
+    if "edges" in features:
+        features["edges"] = features["edges"].astype("int32").reshape(-1, 2)
+    return (features, *map(array, labels)) if labels else features
+
+
 def pack(
-    dataset: tf.data.Dataset,
+    dataset: tf.data.Dataset | list,
     num_graphs: int,
     *,
     drop_remainder: bool = False,
@@ -251,10 +287,10 @@ def pack(
     """Batch small graphs as a disjoint union: a few sizes only, so XLA compiles few times.
 
     Args:
-        dataset: a `tf.data.Dataset` of dicts, or of tuples that start with a dict (labels follow).
-            The dict holds "nodes" (n, F) and "edges" (e, 2), and may hold more: an entry whose name
-            starts with "node_" or "edge_" has a row for each node or edge, any other one belongs to
-            the graph and has the same shape in all.
+        dataset: a `tf.data.Dataset`, or a list, of dicts, or of tuples that start with a dict
+            (labels follow). The dict holds "nodes" (n, F) and "edges" (e, 2), and may hold more: an
+            entry whose name starts with "node_" or "edge_" has a row for each node or edge, any
+            other one belongs to the graph and has the same shape in all.
         num_graphs: G, the number of graphs in a batch.
         drop_remainder: whether a smaller last batch is dropped.
         pad_to: sizes (N, E) for the batches that fit into them. If nearly all do, nearly all have
@@ -297,4 +333,5 @@ def pack(
         flat = {**features, **flat}
         return (flat, *labels) if labels else flat
 
+    dataset = dataset if isinstance(dataset, tf.data.Dataset) else as_dataset(list(dataset))
     return dataset.ragged_batch(num_graphs, drop_remainder).map(flatten, tf.data.AUTOTUNE)

@@ -20,6 +20,7 @@ class Graphs:
     """train, validation, test: as above; labels are `(G, T, 1)` for T tasks instead of classes.
 
     features: F. classes: their names, or those of the tasks, yes-no questions about each graph.
+    found: of one's own data, what they hold.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Graphs:
     test: tf.data.Dataset
     features: int
     classes: tuple[str, ...]
+    found: dict | None = None
 
 
 def load_graphs(name, *, batch_size, seed, data_dir=None, download_dir=None, kinds=None):

@@ -18,7 +18,7 @@ from scripts.training.command_line import InputError
 class Images:
     """Batches of images `(B, H, W, C)` in [0, 1] with labels `(B,)`.
 
-    shape: of one image. classes: their names.
+    shape: of one image. classes: their names. found: of one's own data, what they hold.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Images:
     test: tf.data.Dataset
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
+    found: dict | None = None
 
 
 def load_images(name, *, batch_size, seed, data_dir=None, download_dir=None, size=None):

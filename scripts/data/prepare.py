@@ -100,7 +100,15 @@ def prepare(name, data_dir=None, download_dir=None):
     try:
         # Without the code of its builder, tfds would import whatever classes a file beside the
         # data names.
-        tfds.builder_cls(own.partition(":")[0])
+        name, _, version = name.partition(":")
+        kind = tfds.builder_cls(own.partition(":")[0])
+        if version:  # of another one, tfds would read files and import what they name
+            there = [str(kind.VERSION), *map(str, kind.SUPPORTED_VERSIONS or ())]
+            if version not in there:
+                raise InputError(
+                    f"data set {name}: there is no version {version}, but {', '.join(there)}"
+                )
+            name = f"{name}:{version}"
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
         near = difflib.get_close_matches(own, tfds.list_builders(), 3)

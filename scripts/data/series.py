@@ -36,6 +36,7 @@ class Series:
     horizon: int
     begins: np.ndarray
     season: int
+    found: dict | None = None
 
 
 def load_series(
@@ -64,10 +65,18 @@ def load_series(
     builder = prepare(name, data_dir, download_dir)
     rows = builder.as_dataset(split="train", shuffle_files=False)
     values = np.array([row["value"] for row in rows.as_numpy_iterator()], "float32")
+    sizes = {"history": history, "horizon": horizon, "season": season, "shares": shares}
+    return windows(f"data set {name}", values, batch_size=batch_size, seed=seed, **sizes)
+
+
+def windows(
+    name, values, *, batch_size, seed, history, horizon, season, shares=(0.7, 0.1, 0.2), found=None
+):
+    """The pipelines of a series of values; the arguments are those of `load_series`."""
     ends = np.round(np.cumsum(shares) * len(values)).astype(int)
     earliest = max(history, season)  # so that a seasonal forecast is possible everywhere
     if ends[0] - earliest < horizon or min(np.diff(ends)) < horizon:
-        raise InputError(f"data set {name} has {len(values)} values, too few for its windows")
+        raise InputError(f"{name} has {len(values)} values, too few for its windows")
 
     def begins(part):
         first = [earliest, ends[0], ends[1]][part]
@@ -83,7 +92,7 @@ def load_series(
 
     known = values[: ends[0]].astype("float64")
     return Series(
-        name=name,
+        name=name.removeprefix("data set "),
         train=pipeline(0, training=True),
         validation=pipeline(1),
         test=pipeline(2),
@@ -94,4 +103,5 @@ def load_series(
         horizon=horizon,
         begins=begins(2),
         season=season,
+        found=found,
     )

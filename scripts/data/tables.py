@@ -37,6 +37,7 @@ class Table:
     moments: tuple[np.ndarray, np.ndarray]
     columns: tuple[str, ...]
     classes: tuple[str, ...]
+    found: dict | None = None
 
 
 def load_table(name, *, batch_size, seed, data_dir=None, download_dir=None, without=()):

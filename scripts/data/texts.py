@@ -20,7 +20,7 @@ class Texts:
     """Batches of texts `(B,)` with labels `(B,)`.
 
     vectorizer: from a text to the ids of its words, `(length,)`; 0 is padding, 1 an unknown word.
-    classes: their names.
+    classes: their names. found: of one's own data, what they hold.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Texts:
     test: tf.data.Dataset
     vectorizer: keras.layers.TextVectorization
     classes: tuple[str, ...]
+    found: dict | None = None
 
 
 def load_texts(

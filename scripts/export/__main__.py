@@ -1,4 +1,6 @@
-"""Write a trained run for serving: python -m scripts.export RUN --format onnx.
+"""Write a trained run, or a model in a .keras file, for serving:
+
+    python -m scripts.export RUN --format onnx
 
 The result needs nothing of this package. A SavedModel:
 
@@ -24,9 +26,12 @@ from scripts.training import command_line, run_folder
 
 def main(arguments=None):
     parser = command_line.Parser(
-        prog="python -m scripts.export", description=__doc__.partition("\n")[0]
+        prog="python -m scripts.export",
+        description="Write a trained run, or a model in a .keras file, for serving.",
     )
-    parser.add_argument("run", metavar="RUN", help="a folder that scripts.train wrote")
+    parser.add_argument(
+        "run", metavar="RUN", help="a folder that scripts.train wrote, or a .keras file"
+    )
     parser.add_argument(
         "--format",
         choices=formats.FORMATS,
@@ -36,7 +41,7 @@ def main(arguments=None):
     parser.add_argument(
         "--output",
         help="a new folder or file (default: RUN/saved_model, RUN/model.onnx or RUN/model.tflite, "
-        "replaced)",
+        "or beside the .keras file; replaced)",
     )
     parser.add_argument(
         "--batch-size",
@@ -46,12 +51,18 @@ def main(arguments=None):
     )
     with command_line.one_line_errors():
         options = parser.parse_args(arguments)
-        run_folder.read_run(options.run)
-        usual = pathlib.Path(options.run) / formats.FORMATS[options.format][1]
+        place, usual = pathlib.Path(options.run), formats.FORMATS[options.format][1]
+        if place.suffix == ".keras" and place.is_file():
+            file, usual = place, place.with_suffix(pathlib.Path(usual).suffix)
+        else:
+            run_folder.read_run(place)
+            file, usual = place / "model.keras", place / usual
         path = pathlib.Path(options.output or usual)
         if options.output and path.exists():
             raise command_line.InputError(f"{path} exists: --output names a new folder or file")
-        model = run_folder.load_model(options.run)
+        model = run_folder.load_file(file)
+        if options.format != "saved_model":
+            model = formats.behind_words(model)
         try:
             formats.write(model, path, options.format, options.batch_size)
         except OSError as error:

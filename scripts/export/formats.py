@@ -10,6 +10,7 @@ the keys of the dict that the model returns. A format that lacks an operation ra
 
 import contextlib
 import importlib.util
+import json
 import logging
 import os
 import pathlib
@@ -125,6 +126,28 @@ def served(model):
     return getattr(model, "generator", model)
 
 
+def behind_words(model):
+    """The part of a model of texts that takes ids of words: ONNX and LiteRT know no texts."""
+    import keras
+
+    words = next((x for x in model.layers if isinstance(x, keras.layers.TextVectorization)), None)
+    return model if words is None else keras.Model(words.output, model.output, name=model.name)
+
+
+def preparation(model):
+    """What a model knows of its inputs and outputs in words, `{name: ...}`."""
+    import keras
+
+    known = {}
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.TextVectorization):
+            known["vocabulary"] = [str(word) for word in layer.get_vocabulary()]
+        for name, kind in (("names", "Classes"), ("columns", "Columns")):
+            if type(layer).__name__ == kind:
+                known["classes" if name == "names" else name] = getattr(layer, name)
+    return known
+
+
 @contextlib.contextmanager
 def _without_cudnn(model):
     """Let recurrent layers run in plain operations: cuDNN's need a GPU where they are served."""
@@ -148,6 +171,10 @@ def saved_model(model, path, batch_size=None):
             model.export(path, verbose=False, input_signature=signature)
     except tf.errors.OpError as error:  # a full disk, for example
         raise OSError(error.error_code, error.message) from error
+    if known := preparation(model):
+        extra = pathlib.Path(path) / "assets.extra"  # TensorFlow's place for a user's own files
+        extra.mkdir()
+        (extra / "preparation.json").write_text(json.dumps(known) + "\n", encoding="utf-8")
 
 
 def onnx(model, path, batch_size=None):

@@ -5,6 +5,7 @@ seconds to import, and neither the table of recipes nor a misspelled name should
 """
 
 import difflib
+import importlib
 
 from scripts.recipes.graphs import GRAPH_RECIPES
 from scripts.recipes.image_classes import IMAGE_CLASSES
@@ -25,8 +26,13 @@ def find(name):
     return RECIPES[name]
 
 
-def load_data(recipe, settings):
+def load_data(recipe, settings, like=None):
     """The data of a recipe, or an error that also names the recipes that need no network."""
+    if settings.import_module is not None:
+        try:
+            importlib.import_module(settings.import_module)
+        except ImportError as error:
+            raise InputError(f"--import {settings.import_module}: {error}") from error
     try:
         return recipe.data(
             settings.data,
@@ -34,6 +40,10 @@ def load_data(recipe, settings):
             seed=settings.seed,
             data_dir=settings.data_dir,
             download_dir=settings.download_dir,
+            label=settings.label,
+            image_size=settings.image_size,
+            skip_broken=settings.skip_broken,
+            like=like,
         )
     except MissingData as error:
         offline = ", ".join(name for name, other in RECIPES.items() if other.offline)

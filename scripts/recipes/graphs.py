@@ -47,6 +47,7 @@ graphs = functools.partial(
     Data,
     load=lazy("scripts.data.graphs", "load_graphs"),
     offline={"graph_atlas": {}},
+    own={"graphs": (lazy("scripts.data.own.graphs", "load_own_graphs"), ())},
     tfds={"tu/mutag": {}, "tu/enzymes": {}},
 )
 

@@ -49,16 +49,42 @@ class Data:
     offline: `{name: further options of load}`, for the data sets that come with a dependency or
         are generated.
     tfds: the same, for those that are downloaded.
+    own: `{scheme: (loader, names of the settings that it takes)}`, for the user's own files.
     """
 
     name: str
     load: Callable
     offline: dict[str, dict]
     tfds: dict[str, dict]
+    own: dict[str, tuple] = dataclasses.field(default_factory=dict)
 
-    def __call__(self, name=None, **settings):
-        """The data of this name, or of the recipe's own data set."""
+    def __call__(self, name=None, *, like=None, **settings):
+        """The data of this name, or of the recipe's own data set.
+
+        Args:
+            name: of the data set, or `SCHEME:PATH` for the user's own files.
+            like: for own files, what a trained model knows: `{"classes": ...}` and so on.
+            settings: of the run; None where one is not given.
+        """
         name, known = name or self.name, self.offline | self.tfds
+        scheme, _, place = name.partition(":")
+        options = {key: settings.pop(key, None) for key in ("label", "image_size", "skip_broken")}
+        files = place and scheme != "tfds"
+        if files and scheme not in self.own:
+            told = ", ".join(f"{own}:PATH" for own in self.own) or "no files"
+            raise InputError(f"--data {scheme}: this recipe reads {told}")
+        takes = self.own[scheme][1] if files else ("image_size",)
+        for key, value in options.items():
+            if value and key not in takes:
+                flag = key.replace("_", "-")
+                raise InputError(f"--{flag}: data {scheme} takes no {flag}")
+        if files:
+            load, chosen = self.own[scheme][0], {key: options[key] for key in takes}
+            sizes = {key: settings[key] for key in ("batch_size", "seed")}
+            return load(place, like=like, **sizes, **chosen)
+        name = place or name
+        if options["image_size"]:
+            settings["size"] = tuple(options["image_size"])
         if name not in known and known[self.name]:
             # Its pipeline needs further options, which are not known for this data set.
             raise InputError(f"data set {name}: this recipe reads {', '.join(known)}")

@@ -9,6 +9,7 @@ series = functools.partial(
     load=lazy("scripts.data.series", "load_series"),
     offline={"mackey_glass": {"history": 100, "horizon": 50, "season": 50}},
     tfds={"daily_min_temperatures": {"history": 60, "horizon": 7, "season": 365}},
+    own={"series": (lazy("scripts.data.own.series", "load_own_series"), ("label",))},
 )
 
 
@@ -71,6 +72,7 @@ table = functools.partial(
     Data,
     load=lazy("scripts.data.tables", "load_table"),
     offline={"breast_cancer": {}, "wine": {}},
+    own={"csv": (lazy("scripts.data.own.frames", "load_csv"), ("label",))},
     tfds={
         "penguins/simple": {},
         "german_credit_numeric": {},

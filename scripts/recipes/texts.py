@@ -8,6 +8,7 @@ texts = functools.partial(
     Data,
     load=lazy("scripts.data.texts", "load_texts"),
     offline={"docstrings": {}},
+    own={"texts": (lazy("scripts.data.own.texts", "load_own_texts"), ("label",))},
     tfds={
         "trec": {"keys": ("text", "label-coarse"), "length": 40},
         "imdb_reviews": {"length": 300},

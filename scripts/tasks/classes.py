@@ -78,6 +78,9 @@ def signals(data):
             axes.specgram(signal + 1e-9, NFFT=256, Fs=data.rate, noverlap=128)
         else:
             axes.plot(signal, lw=1)
+        sound = signal.ndim == 1
         axes.set_title(data.classes[label], fontsize=9)
+        axes.set_xlabel("time (s)" if sound else "time (steps)", fontsize=7)
+        axes.set_ylabel("frequency (Hz)" if sound else "value", fontsize=7)
         axes.tick_params(labelsize=6)
     return picture

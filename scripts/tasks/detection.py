@@ -15,6 +15,9 @@ from matplotlib.patches import Rectangle
 from models.detector import detections
 from scripts.tasks import plots
 
+# Of a label: readable on any image.
+NAME = {"size": 7, "clip_on": True, "bbox": {"facecolor": "black", "alpha": 0.6, "pad": 1, "lw": 0}}
+
 
 def overlaps(boxes, others):
     """Intersection over union: boxes `(n, 4)`, others `(m, 4)` -> `(n, m)`."""
@@ -130,7 +133,7 @@ def baseline(data):
 
 
 def pictures(model, data, score=0.3):
-    """True boxes dashed, detected ones solid, with class and probability of at least `score`."""
+    """True boxes dashed, their class below; detected ones solid, class and probability above."""
     images, _ = plots.first(data.test)
     picture, axes = plots.grid(2, len(images) // 2, side=2.4)
     size = np.tile(data.shape[:2], 2)
@@ -143,12 +146,14 @@ def pictures(model, data, score=0.3):
     truths, detected = data.truth["test"][: len(images)], detect(model, images)
     for one, image, truth, found in zip(axes.flat, images, truths, detected, strict=True):
         plots.show(one, image)
-        for box in truth[0]:
+        for box, label in zip(*truth, strict=True):
             draw(one, box, color="tab:green", ls="--", lw=2)
+            bottom, left = (box * size)[[2, 1]]
+            one.text(left, bottom, data.classes[label], color="lightgreen", va="top", **NAME)
         for box, label, probability in zip(*found, strict=True):
             if probability >= score:
                 left, top = draw(one, box, color="tab:red")
                 text = f"{data.classes[label]} {probability:.0%}"
-                one.text(left, top, text, color="yellow", size=7, va="bottom", clip_on=True)
+                one.text(left, top, text, color="yellow", va="bottom", **NAME)
     picture.suptitle(f"{data.name}, test: true (dashed) and detected, at least {score:.0%}")
     return {"boxes.png": picture}

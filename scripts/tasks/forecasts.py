@@ -50,12 +50,14 @@ def pictures(model, data, shown=250):
     top.plot(begins, data.values[begins], color="black", lw=1, label="truth")
     for step, color in ((0, "tab:green"), (data.horizon - 1, "tab:red")):
         name = f"ours, {step + 1} ahead"
-        top.plot(begins + step, ours[:shown, step], color=color, lw=1, label=name)
-    top.set(xlabel="time", ylabel="value")
+        known = begins + step <= begins[-1]  # up to where the truth is drawn
+        mine = ours[: len(begins), step][known]
+        top.plot((begins + step)[known], mine, color=color, lw=1, label=name)
+    top.set(xlabel="time (steps)", ylabel="value")
     for name, values in {"ours": ours, **rivals(data)}.items():
         bottom.plot(ahead + 1, np.abs(values - truth).mean(0), "o-", ms=3, label=name)
-    bottom.set(xlabel="steps ahead", ylabel="mean absolute error", ylim=(0, None))
-    for axes, place in ((top, "upper right"), (bottom, "best")):
+    bottom.set(xlabel="steps ahead", ylabel="mean absolute error (of the value)", ylim=(0, None))
+    for axes in (top, bottom):
         axes.grid(alpha=0.3)
-        axes.legend(loc=place)
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))  # beside, where it covers nothing
     return {"forecast.png": picture}

@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from sklearn.metrics import confusion_matrix
 
 TRAIN, VALIDATION, BEST = "tab:blue", "tab:orange", "0.5"
@@ -29,12 +29,28 @@ def curves(history, best, figure, title, baseline=None):
         axes.axvline(best + 1, color=BEST, ls=":", label=f"kept: epoch {best + 1}")
         if name == figure and baseline is not None:
             axes.axhline(baseline[1], color="tab:green", ls="--", label=f"{baseline[0]} (test)")
-        axes.set(xlabel="epoch", ylabel=name)
+        axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        axes.legend()
-    picture.axes[0].set_yscale("log")
+        if name == "loss":
+            readable_log(axes)
+    # Below both, where it covers nothing; the second has whatever the first has, and the baseline.
+    lines = {}
+    for axes in picture.axes:
+        lines.update(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    picture.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines))
     return picture
+
+
+def readable_log(axes):
+    """A logarithmic scale with plain numbers at 1, 2 and 5 times each power of ten."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    low, high = axes.get_ylim()
+    if high < 2.5 * low:  # fewer than two of them would be seen
+        axes.yaxis.set_major_locator(MaxNLocator(5))
 
 
 def confusion(labels, predicted, classes, name):

@@ -48,5 +48,9 @@ def pictures(model, data):
     picture = Figure(figsize=(9, 4), layout="constrained")
     axes = picture.subplots()
     axes.bar(range(len(figures)), figures)
-    axes.set(title=f"{data.name}, test", xlabel="task, by rank", ylabel="average precision")
+    axes.set(
+        title=f"{data.name}, test",
+        xlabel=f"task, by rank ({len(figures)} tasks)",
+        ylabel="average precision",
+    )
     return {"tasks.png": picture}

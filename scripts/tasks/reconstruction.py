@@ -28,13 +28,13 @@ def baseline(data):
 def pictures(model, data):
     """Images and what an autoencoder makes of them."""
     images, _ = plots.first(data.test, 12)
-    again = model.predict(images, verbose=0)
+    reconstructed = model.predict(images, verbose=0)
     picture, axes = plots.grid(2, len(images), side=0.9)
-    for column, pair in enumerate(zip(images, again, strict=True)):
+    for column, pair in enumerate(zip(images, reconstructed, strict=True)):
         for row, image in enumerate(pair):
             plots.show(axes[row, column], image)
     axes[0, 0].set_ylabel("image")
-    axes[1, 0].set_ylabel("again")
+    axes[1, 0].set_ylabel("reconstruction")
     picture.suptitle(f"{data.name}, test")
     return {"reconstructions.png": picture}
 

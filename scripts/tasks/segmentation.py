@@ -6,6 +6,8 @@ prediction give to the class, the share that both do.
 
 import keras
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.patches import Patch
 
 from scripts.tasks import plots
 
@@ -37,4 +39,7 @@ def pictures(model, data):
     for row, name in enumerate(("image", "truth", "predicted")):
         axes[row, 0].set_ylabel(name)
     picture.suptitle(f"{data.name}, test")
+    palette = colormaps["tab20"]
+    patches = [Patch(color=palette(i), label=label) for i, label in enumerate(data.classes[:20])]
+    picture.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 8))
     return {"masks.png": picture}

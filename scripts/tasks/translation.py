@@ -151,7 +151,11 @@ def pictures(model, data):
     groups = np.array_split(distinct, min(8, len(distinct)))
     shares = [exact[np.isin(lengths, group)].mean() for group in groups]
     names = [str(g[0]) if len(g) == 1 else f"{g[0]}-{g[-1]}" for g in groups]
-    right.bar(names, shares)
+    bars = right.bar(names, shares)
+    counts = [np.isin(lengths, group).sum() for group in groups]
+    right.bar_label(bars, [f"n={count}" for count in counts], fontsize=7)
     right.tick_params("x", rotation=45)
-    right.set(xlabel="characters of the reference", ylabel="share translated exactly", ylim=(0, 1))
+    right.set(
+        xlabel="characters of the reference", ylabel="share translated exactly", ylim=(0, 1.05)
+    )
     return {"translations.png": picture}

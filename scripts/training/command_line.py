@@ -83,8 +83,10 @@ class Help(argparse.RawDescriptionHelpFormatter):
         text = action.help or ""
         if not action.option_strings or action.dest == "help" or "(default: " in text:
             return text
-        default = {None: "none", False: "no"}.get(action.default, action.default)
-        if isinstance(default, (list, tuple)):
+        default = action.default
+        if default is None or default is False:
+            default = "none" if default is None else "no"
+        elif isinstance(default, (list, tuple)):
             default = ", ".join(default)
         shown = str(default) if str(default).isprintable() else repr(default)
         return f"{text} (default: {shown})".replace("%", "%%")

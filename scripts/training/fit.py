@@ -8,6 +8,10 @@ import keras
 import numpy as np
 
 import custom_layers
+from models.whole import of_images, of_rows, with_names
+from scripts.data.images import Images
+from scripts.data.own.parts import told
+from scripts.data.tables import Table
 from scripts.export import formats
 from scripts.recipes import find, load_data
 from scripts.tasks import plots
@@ -37,6 +41,10 @@ def train(name, settings, folder):
     record.write_json(folder / "recipe.json", content)
     keras.utils.set_random_seed(settings.seed)
     data = load_data(recipe, settings)
+    found = getattr(data, "found", None)
+    if found is not None and distributed.task()[0] == 0:
+        print(told(data.name, found), flush=True)
+        record.write_json(folder / "recipe.json", {**content, "data": found})
     keras.utils.set_random_seed(settings.seed)  # preparing data for the first time drew numbers
     is_chief = distributed.task()[0] == 0
     if settings.strategy != "none" and is_chief:
@@ -88,10 +96,22 @@ def write_run(recipe, data, trained, folder, title):
     return metrics
 
 
+def whole(model, data):
+    """For the user's own files: the model with what belongs to it, so that it reads what is in
+    them and names what it finds."""
+    if getattr(data, "found", None) is None or not hasattr(data, "classes"):
+        return model
+    if isinstance(data, Images):
+        return of_images(model, data.classes)
+    if isinstance(data, Table):
+        return of_rows(model, data.columns, data.classes)
+    return with_names(model, data.classes)
+
+
 def build(recipe, data, settings, steps):
     """The compiled model of a recipe."""
     penalty = {"dropout": settings.dropout, "l1": settings.l1, "l2": settings.l2}
-    model = recipe.model(data, **penalty, layers=LAYERS[settings.layers])
+    model = whole(recipe.model(data, **penalty, layers=LAYERS[settings.layers]), data)
     rate = settings.learning_rate
     if recipe.decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, settings.epochs * steps)

@@ -37,7 +37,8 @@ def open_run(folder, name, settings, given, resume=False, overwrite=False):
     first checkpoint it does not hinder a new start.
     """
     folder, (index, _) = pathlib.Path(folder), distributed.task()
-    again = command_line.shell_command("scripts.train", name, "--resume", folder)
+    more = ["--import", given["import_module"]] if given.get("import_module") else []
+    again = command_line.shell_command("scripts.train", name, "--resume", folder, *more)
     if index:  # only the chief writes the run; the others keep checkpoints
         folder = folder.parent / f"{folder.name}-worker-{index}"
     partial = unfinished(folder)
@@ -134,7 +135,8 @@ def resumed_settings(folder, recipe, given):
             raise InputError(
                 f"{folder} was begun with {key} {before}, which --resume keeps; received {value}"
             )
-    return dataclasses.replace(settings, **given)
+    # A run may come from anybody: what it would import must be given anew.
+    return dataclasses.replace(settings, **{"import_module": None, **given})
 
 
 def read_run(folder):
@@ -151,8 +153,12 @@ def read_run(folder):
 
 
 def load_model(folder):
-    """The trained model of a run, looked at before TensorFlow is imported."""
-    path = pathlib.Path(folder) / "model.keras"
+    """The trained model of a run."""
+    return load_file(pathlib.Path(folder) / "model.keras")
+
+
+def load_file(path):
+    """The model in a `.keras` file, which is looked at before TensorFlow is imported."""
     _, numbers = untrusted.check_model(path)
     import keras
 
@@ -160,7 +166,8 @@ def load_model(folder):
     import custom_layers  # noqa: F401
     import models.detector
     import models.gan
-    import models.vae  # noqa: F401
+    import models.vae
+    import models.whole  # noqa: F401
 
     try:
         with weights_within(numbers):

@@ -75,6 +75,30 @@ ELSEWHERE = {
     "scripts.studies.folds tu/mutag --download-dir DOWNLOADS": "test_graph_data.py::test_folds",
     "scripts.studies.memory": "test_memory.py::test_each_layer_trains",
     "scripts.studies.exports": "test_export.py::test_others_answer_alike_without_this_package",
+    **dict.fromkeys(
+        [
+            "scripts.train digits-convnet --data folder:photos --image-size 24 32 "
+            "--output runs/photos",
+            "scripts.train wine-mlp --data csv:flowers.csv --label species --output runs/flowers",
+            "scripts.train docstrings-convnet --data texts:moods.csv --label mood "
+            "--output runs/moods",
+            "scripts.train temperatures-gru --data series:sold.csv --output runs/sold",
+            "scripts.train atlas-gin --data graphs:graphs.jsonl --output runs/graphs",
+            "scripts.predict runs/photos photos/flower/000.png photos/temple/001.png",
+            "scripts.predict runs/flowers flowers.csv --output answers.csv",
+            "scripts.predict runs/sold sold.csv",
+            "scripts.predict runs/graphs graphs.jsonl",
+            "scripts.export runs/photos --format onnx",
+        ],
+        "data/test_own.py::test_from_files_to_answers",
+    ),
+    **dict.fromkeys(
+        [
+            "scripts.predict runs/moods -",
+            "scripts.evaluate runs/photos --data folder:more-photos",
+        ],
+        "data/test_own.py::test_other_files_and_standard_input",
+    ),
     "scripts.benchmark --csv --mode eager": BENCHMARK,
     "scripts.benchmark --csv --sizes all": BENCHMARK,
     "scripts.benchmark --csv --mode xla --sizes all": BENCHMARK,

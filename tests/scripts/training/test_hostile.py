@@ -21,7 +21,7 @@ from scripts import evaluate, sample, train
 from scripts.data import prepare as prepare_module
 from scripts.data.builders.tu import tu_dataset_builder as tu
 from scripts.data.prepare import prepare
-from scripts.settings import Settings
+from scripts.settings import MAY_LACK, Settings
 from scripts.training import run_folder, untrusted
 from scripts.training.checkpoint import Checkpoint
 from scripts.training.command_line import InputError
@@ -385,8 +385,8 @@ def test_hostile_recipes(run, content, pattern, capsys):
         ("layers", "os", "expected one of ('custom', 'keras'), received 'os'"),
         ("strategy", {}, "expected one of ('none', 'mirrored', 'multiworker')"),
         ("tensorboard", "/etc", "expected one of (False, True), received '/etc'"),
-        ("data", "huggingface:evil", "expected a name, received 'huggingface:evil'"),
-        ("data", "../x", "expected a name, received '../x'"),
+        ("data", "huggingface:evil", "expected a name that --list tells, folder:PATH"),
+        ("data", "../x", "expected a name that --list tells"),
         ("data", "mnist:9.9.9", "expected a name"),
         ("data_dir", ["/etc"], "expected a name, received ['/etc']"),
         ("download_dir", "a\0b", "expected a name"),
@@ -402,7 +402,7 @@ def test_settings_are_those_of_the_command_line():
     """And a run of before they had `data` is still read."""
     own = {field.name for field in dataclasses.fields(Settings)}
     commands = {"recipe", "list", "output", "overwrite", "resume"}
-    assert vars(train.parse(["digits-mlp"])).keys() - commands == own == {"data", *SETTINGS}
+    assert vars(train.parse(["digits-mlp"])).keys() - commands == own == {*MAY_LACK, *SETTINGS}
 
 
 def test_a_run_makes_no_folder_where_it_says(run, tmp_path, capsys, monkeypatch):
