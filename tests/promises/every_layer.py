@@ -101,7 +101,14 @@ class SelfAttention(keras.layers.Layer):
 
 # Rows whose promises on numbers (NaN, extremes, sums in 16 bits) are long tests.
 LONG = {"AdditiveAttention", "GroupedQueryAttention", "RotaryEmbedding", "EinsumDense", "PReLU"}
-LONG |= {"ELU", "UnitNormalization", "GroupNormalization channels first", "Attention"}
+LONG |= {
+    "MultiHeadAttention",
+    "GroupNormalization",
+    "ELU",
+    "UnitNormalization",
+    "GroupNormalization channels first",
+    "Attention",
+}
 
 ROWS = {
     "Dense": Row(lambda **k: custom_layers.Dense(3, activation="tanh", **k), normal(4, 5)),
