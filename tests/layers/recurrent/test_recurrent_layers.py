@@ -629,6 +629,7 @@ def slopes(layer, x, points, order=1, **call):
     return outer.gradient(total, points)
 
 
+@FIRST_OF_THREE
 @pytest.mark.parametrize(
     ("mode", "training"),
     [("eager", False), pytest.param("graph", False, marks=pytest.mark.long), ("graph", True)],
