@@ -13,14 +13,15 @@ def check_fits(model, data):
     import tensorflow as tf
 
     inputs = tf.nest.flatten(data.test.element_spec[0])
-    for x, spec in zip(tf.nest.flatten(model.inputs), inputs, strict=False):
+    for x, spec in zip(getattr(model, "inputs", None) or (), inputs, strict=False):
         if len(inputs) != len(model.inputs) or not spec.shape[1:].is_compatible_with(x.shape[1:]):
             raise command_line.InputError(
                 f"the model takes {[tuple(x.shape[1:]) for x in model.inputs]}, but the data are "
                 f"{[tuple(spec.shape[1:]) for spec in inputs]}"
             )
     classes, shape = getattr(data, "classes", None), getattr(model, "output_shape", None)
-    if classes and isinstance(shape, tuple) and shape[-1] not in (None, 1, len(classes)):
+    rows = isinstance(shape, tuple) and len(shape) == 2
+    if classes and rows and shape[-1] not in (None, 1, len(classes)):
         raise command_line.InputError(
             f"the model tells {shape[-1]} classes apart, but the data have {len(classes)}"
         )
