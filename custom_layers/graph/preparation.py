@@ -11,6 +11,7 @@
 Edges are rows (source, target) of integers; a row with a negative entry is padding.
 """
 
+import numbers
 import typing
 from collections.abc import Sequence
 from typing import Any
@@ -207,7 +208,8 @@ def sample_neighbors(
     row_of = np.full(len(incoming.starts) - 1, -1)  # of each node, in the batch
     if len(set(seeds)) < len(seeds) or not np.isin(seeds, np.arange(len(row_of))).all():
         raise ValueError(f"`seeds` must be different nodes below {len(row_of)}. Received: {seeds}")
-    if not all(size is None or size in range(2**31) for size in sizes):
+    whole = [size for size in sizes if size is not None]
+    if not all(isinstance(size, numbers.Integral) and size >= 0 for size in whole):
         raise ValueError(f"`sizes` must be numbers of edges or None. Received: {sizes!r}")
     seeds = np.asarray(seeds, "int64")
     row_of[seeds] = np.arange(len(seeds))
