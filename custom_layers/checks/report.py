@@ -126,15 +126,32 @@ def compare(what, got, expected, allowed, *, floor=0.0, batch=None):
     return float(error / scale)
 
 
-def compare_float32(what, got, expected, cause=None):
-    """`compare` two computations in float32 of one function; `cause` is told if they differ."""
+def compare_float32(what, got, expected, cause=None, size=0.0):
+    """`compare` two computations in float32 of one function; `cause` is told if they differ.
+
+    What they may be off follows from the largest entry of `expected`, or from `size`.
+    """
     got, expected = np.asarray(got), np.asarray(expected)
-    size = largest(expected) if expected.dtype.kind == "f" else 0.0
+    size = max(size, largest(expected)) if expected.dtype.kind == "f" else 0.0
     try:
         return compare(what, got, expected, 3e-5 * size + 1e-30)
     except Broken as broken:
         broken.cause = cause or broken.cause
         raise
+
+
+def compare_outputs_and_gradients(where, got, expected, count):
+    """The largest error of `count` outputs and of the gradients that follow, by `compare_float32`.
+
+    All gradients have the size of the largest: of numbers that cancel, as in the gradient of a bias
+    before a softmax, which is 0, what is left is their rounding.
+    """
+    size = max((largest(x) for x in expected[count:]), default=0.0)
+    worst = 0.0
+    for i, (a, b) in enumerate(zip(got, expected, strict=True)):
+        what = f"output or gradient {i}{where}"
+        worst = max(worst, compare_float32(what, a, b, size=size if i >= count else 0.0))
+    return worst
 
 
 def one_line(error):

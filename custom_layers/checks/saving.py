@@ -10,7 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from custom_layers.checks.elsewhere import ask, value_and_slopes
-from custom_layers.checks.report import Broken, DoesNotApply, Held, compare_float32
+from custom_layers.checks.report import (
+    Broken,
+    DoesNotApply,
+    Held,
+    compare_float32,
+    compare_outputs_and_gradients,
+)
 from custom_layers.private_apis import layers_inside
 
 LOST_ARGUMENT = "an argument is missing from get_config"
@@ -107,17 +113,14 @@ def copies(subject):
 def _answers_as_the_original(subject, model, kind):
     variables = [v.value for v in model.trainable_variables]
     return _compare_all(
-        kind, value_and_slopes(model, subject.arrays, variables), subject.original_answer
+        subject, kind, value_and_slopes(model, subject.arrays, variables), subject.original_answer
     )
 
 
-def _compare_all(kind, got, expected):
+def _compare_all(subject, kind, got, expected):
     if len(got) != len(expected):
         raise Broken(f"{kind}: number of outputs and weights", expected=len(expected), got=len(got))
-    worst = 0.0
-    for i, (a, b) in enumerate(zip(got, expected, strict=True)):
-        worst = max(worst, compare_float32(f"output or gradient {i}, {kind}", a, b))
-    return worst
+    return compare_outputs_and_gradients(f", {kind}", got, expected, len(subject.original.outputs))
 
 
 def weights_file(subject):
@@ -153,7 +156,7 @@ def _elsewhere(subject, kind, path, classes=()):
         got = ask(kind, path, subject.arrays, classes)
     except (RuntimeError, EOFError) as error:
         raise Broken(f"{kind} in another process: {error}") from error
-    return _compare_all(f"{kind} in another process", got, subject.original_answer)
+    return _compare_all(subject, f"{kind} in another process", got, subject.original_answer)
 
 
 def replicas(subject):
@@ -179,7 +182,7 @@ def replicas(subject):
     expected = [np.asarray(tf.convert_to_tensor(x)) for x in outputs + slopes]
     if any(y.shape[:1] != (whole,) for y in outputs):
         raise DoesNotApply("the outputs have no batch axis")
-    return Held(_compare_all("two replicas", got, expected))
+    return Held(_compare_all(subject, "two replicas", got, expected))
 
 
 def _known(subject):

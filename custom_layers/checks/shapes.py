@@ -12,6 +12,7 @@ from custom_layers.checks.report import (
     Held,
     compare,
     compare_float32,
+    compare_outputs_and_gradients,
     one_line,
 )
 from custom_layers.checks.subject import flat_arrays
@@ -127,11 +128,9 @@ def _without_sizes(subject, layer, axes):
     known = run(*arrays)
     specs = [tf.TensorSpec(_unknown(x, axes), x.dtype) for x in arrays]
     unknown = tf.function(run, autograph=False).get_concrete_function(*specs)(*arrays)
-    worst = 0.0
-    for i, (got, expected) in enumerate(zip(unknown, known, strict=True)):
-        what = f"output or gradient {i} where the sizes of axes {sorted(axes)} are unknown"
-        worst = max(worst, compare_float32(what, got, expected))
-    return worst
+    where = f" where the sizes of axes {sorted(axes)} are unknown"
+    count = len(known) - len(function.points)
+    return compare_outputs_and_gradients(where, unknown, known, count)
 
 
 def batch_of_one(subject):

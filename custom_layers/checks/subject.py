@@ -266,7 +266,8 @@ class Subject:
 
         Exact are outputs and gradients in float64 at points that the format holds; flat lists.
         The noise of each is its largest change when inputs and weights move by twice the unit
-        roundoff, anew in each of some samples, and the roundoff of its largest entry.
+        roundoff, anew in each of some samples, and the roundoff of its largest entry; for a
+        gradient, that of all of them: its own may be what is left where numbers cancel.
         """
         function = self.exact[mode]
         unit = UNITS[keras.dtype_policies.get(policy).compute_dtype]
@@ -278,7 +279,10 @@ class Subject:
 
         points = self.rounded(policy, points)
         exact, center = evaluate(points, function.outputs_and_gradient), evaluate(points)
-        spread = [4 * unit * np.abs(x).max(initial=0) for x in exact]
+        sizes = [np.abs(x).max(initial=0) for x in exact]
+        count = len(sizes) - len(points)
+        sizes[count:] = [max(sizes[count:], default=0.0)] * len(points)
+        spread = [4 * unit * size for size in sizes]
         for _ in range(SAMPLES):
             near = [
                 x * tf.cast(1 + 2 * unit * rng.uniform(-1, 1, x.shape), x.dtype) for x in points
