@@ -241,6 +241,7 @@ KERAS = {
 OWN = {
     **plain("GlobalSumPooling1D", STEPS),
     **plain("EmbeddingBag", [RNG.integers(-1, 6, (4, 5), dtype="int32"), normal(4, 5)], 6, 3),
+    **plain("RotaryEmbedding", normal(2, 4, 3, 6)),
     **plain("GraphConv", [*GRAPH, np.abs(normal(4, 7))], 3, "tanh"),
     **plain("GATConv", GRAPH, 3, heads=2, dropout=0.5),
     **plain("GATv2Conv", GRAPH, 3, heads=2, concat=False),
