@@ -42,6 +42,7 @@ def docstrings(folder):
     return load_texts("docstrings", data_dir=folder, length=16, vocabulary=500, **SETTINGS)
 
 
+@pytest.mark.long
 def test_docstrings(docstrings):
     seen = [
         set(arrays(part)[0]) for part in (docstrings.train, docstrings.validation, docstrings.test)
@@ -239,6 +240,7 @@ def test_turned_signals_keep_their_shape():
     assert turned(x[:0], 1.0, 0).shape == (0, 7, 3)
 
 
+@pytest.mark.long
 @needs_downloads
 def test_gestures_are_of_people_apart(folder):
     from scripts.recipes.series_and_tables import SMARTWATCH

@@ -120,7 +120,7 @@ PICTURES = {  # what runs alike is run once
 }
 
 
-SHORT = ("canvas-unet", "digits-vae")
+SHORT = ("canvas-unet",)
 
 
 @pytest.mark.parametrize(

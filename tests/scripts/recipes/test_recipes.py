@@ -157,12 +157,17 @@ class AnySplit(dict):
         return self.any
 
 
+SHORT = ("digits-convnet", "canvas-unet", "canvas-detector", "docstrings-convnet", "wine-mlp")
+SHORT += ("gestures", "digits-to-words", "digits-vae")
+
+
 def cases():
     """Each recipe on its own tfds data set, or on the first that it also takes."""
     for name, recipe in RECIPES.items():
         other = recipe.data.name if not recipe.offline else next(iter(recipe.data.tfds), None)
         if other is not None and other.partition("/")[0] not in OWN:
-            yield pytest.param(recipe, other, id=f"{name}-{other.replace('/', '-')}")
+            marks = [] if name in SHORT else [pytest.mark.long]
+            yield pytest.param(recipe, other, id=f"{name}-{other.replace('/', '-')}", marks=marks)
 
 
 def layers_of(model):
