@@ -47,7 +47,7 @@ def workers_of(arguments, count, folder):
                 processes.append(
                     subprocess.Popen(
                         [sys.executable, "-m", "scripts.train", *arguments],
-                        env={**os.environ, "TF_CONFIG": config},
+                        env={**os.environ, "TF_CONFIG": config, distributed.LAUNCHER: str(read)},
                         stdout=log,
                         stderr=log and subprocess.STDOUT,
                         start_new_session=True,  # we pass an interrupt on, once

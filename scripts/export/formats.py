@@ -218,7 +218,9 @@ def _frozen(model, batch_size):
         with tf.init_scope():  # when tf2onnx traces it: layers ask whether they are exported
             concrete = call.get_concrete_function()
             frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
-        return tf.nest.pack_sequence_as(concrete.structured_outputs, frozen(*inputs))
+        captured = {inner.name: outer for outer, inner in concrete.graph.captures}
+        tables = [captured[x.name] for x in frozen.inputs[len(flat) :]]  # of words, not frozen
+        return tf.nest.pack_sequence_as(concrete.structured_outputs, frozen(*inputs, *tables))
 
     return serve, flat
 

@@ -20,6 +20,7 @@ EXCEPT = {
     **dict.fromkeys(CONVOLUTIONS, ("empty_batch",)),
     # As Keras's: its mean over time is one over all steps, masked ones too.
     "LayerNormalization over time": {"masks"},
+    "GroupNormalization": {"masks"},
     # Renormalized by r and d, which by definition have no derivative (Ioffe, 2017).
     "BatchNormalization channels first": {"gradient", "second_derivative"},
     **{  # nodes of several graphs are no batch

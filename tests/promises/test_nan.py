@@ -97,7 +97,7 @@ def test_what_counts_shows(name, mode, request):
     for which in floats:
         size = int(tf.size(flat[which]))
         for place in rng.choice(size, min(size, PLACES // len(floats)), replace=False):
-            moved = [run(which, place, f)[0] for f in (lambda v: v + 1e3, lambda v: v - 1e3)]
+            moved = [run(which, place, f)[0] for f in (lambda v: v + 1e6, lambda v: v - 1e6)]
             found, slopes = run(which, place, lambda v: np.nan)
             for i, part in enumerate(y):
                 depends = np.any([m[i] != part for m in moved], axis=0)

@@ -134,8 +134,8 @@ def test_of_an_unknown_data_set_must_be_known_what_is_needed(capsys, tmp_path):
 def test_a_run_on_another_data_set(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     train.main(["wine-mlp", "--data", "breast_cancer", "--epochs", "1", "--data-dir", "data"])
-    run = tmp_path / "runs" / "wine-mlp" / "breast_cancer-0"
-    assert "runs/wine-mlp/breast_cancer-0: test accuracy" in capsys.readouterr().out
+    run = tmp_path / "runs" / "wine-mlp" / "breast-cancer-0"
+    assert "runs/wine-mlp/breast-cancer-0: test accuracy" in capsys.readouterr().out
     assert json.loads((run / "recipe.json").read_text())["settings"]["data"] == "breast_cancer"
     assert keras.models.load_model(run / "model.keras").input_shape == (None, 30)
     recorded = json.loads((run / "metrics.json").read_text())["test"]["accuracy"]

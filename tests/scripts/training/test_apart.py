@@ -22,6 +22,17 @@ ROOT = pathlib.Path(__file__).parents[3]
 IGNORED = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
 
 
+@pytest.fixture(autouse=True)
+def signals_are_heard():
+    """Whoever starts the tests may ignore signals, as nohup does; what the tests start does not."""
+    defaults = {signal.SIGHUP: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
+    defaults[signal.SIGINT] = signal.default_int_handler
+    before = {number: signal.signal(number, how) for number, how in defaults.items()}
+    yield
+    for number, how in before.items():
+        signal.signal(number, how)
+
+
 def begin(*arguments, **options):
     return subprocess.Popen(
         [sys.executable, "-m", "scripts.train", *map(str, arguments)],
@@ -111,7 +122,7 @@ def test_a_lock_that_is_being_removed_is_none(replaced, tmp_path):
         if len(opened) == 1:
             path.unlink()
             if replaced:
-                path.touch()
+                path.write_text("")  # not by os.open
         return opened[-1]
 
     with pytest.MonkeyPatch.context() as patch:
