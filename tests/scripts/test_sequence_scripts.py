@@ -41,7 +41,6 @@ def metrics(folder):
     return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.long
 def test_run_of_a_language_model(runs):
     folder = runs["tiny-language"]
     assert (folder / "surprise.png").stat().st_size > 10_000
