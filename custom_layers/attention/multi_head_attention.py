@@ -31,6 +31,7 @@ from custom_layers.base import (
     check_number,
     check_positive,
 )
+from custom_layers.private_apis import get_keras_mask
 from custom_layers.regularization.dropout import next_seed
 
 
@@ -126,7 +127,7 @@ class _ProjectedAttention(Layer):
     ):
         key = value if key is None else key
         if query_mask is None:
-            query_mask = getattr(query, "_keras_mask", None)
+            query_mask = get_keras_mask(query)
         query = shown(query, query_mask)
         key, value = shown(shown(key, key_mask), value_mask), shown(value, value_mask)
         own = type(self)._compute_attention is not type(self)._PLAIN

@@ -64,9 +64,6 @@ class APPNP(GraphLayer):
         self.add_self_loops = add_self_loops
 
     def convolve(self, graph):
-        if graph.nodes.shape[0] == 0:  # TensorFlow's constant folding would end the process
-            no_sum = 0 if graph.values is None else tf.reduce_sum(graph.values)
-            return graph.nodes + tf.cast(no_sum, graph.nodes.dtype)
         A = adjacency(graph, self.normalize, self.add_self_loops)  # Â
         x = z = wide(graph.nodes)
         for _ in range(self.K):

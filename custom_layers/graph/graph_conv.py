@@ -53,7 +53,8 @@ def adjacency(graph, normalize, add_self_loops):
     """The function z (N, ...) -> Â z, whose result has the dtype that sums are taken in."""
     edges, w = graph.edges, graph.values
     left = right = None
-    if normalize is not None:
+    # Without nodes there is no degree, and TensorFlow's folding of its graph would end the process.
+    if normalize is not None and graph.nodes.shape[0] != 0:
         ones = tf.ones(tf.shape(edges)[:1], wide(graph.nodes).dtype)
         d = segment_sum(
             ones if w is None else wide(w), edges[:, 1], num_segments=tf.shape(graph.nodes)[0]
