@@ -16,7 +16,7 @@ import warnings
 
 import keras
 
-from custom_layers.private_apis import layers_inside
+from custom_layers.private_apis import layers_inside, parts_of
 
 
 def twins():
@@ -94,7 +94,7 @@ def _clone(model, clone_function):
 def _pairs(old, new):
     """A layer and its copy, then those inside of them; inside of attention, those of one name."""
     yield old, new
-    olds, news = (list(x._flatten_layers(recursive=False, include_self=False)) for x in (old, new))
+    olds, news = (parts_of(layer) for layer in (old, new))
     if len(olds) != len(news):
         named = {layer.name: layer for layer in news}
         olds = [layer for layer in olds if layer.name in named]

@@ -77,6 +77,11 @@ def layers_inside(layer):
     return list(layer._flatten_layers())
 
 
+def parts_of(layer):
+    """The layers that the layer itself holds, without those inside of them."""
+    return list(layer._flatten_layers(recursive=False, include_self=False))
+
+
 def graphs_inside(graph):
     """The graphs of the functions that are called in a `tf.Graph`."""
     return [function.graph for function in graph._functions.values() if hasattr(function, "graph")]

@@ -94,6 +94,8 @@ def test_layers_inside():
     assert dense in private_apis.layers_inside(deep)
     assert private_apis.layers_inside(deep)[0] is deep
     assert private_apis.layers_inside(dense) == [dense]
+    assert private_apis.parts_of(deep) == deep.layers
+    assert private_apis.parts_of(dense) == []
 
 
 def test_graphs_inside():
