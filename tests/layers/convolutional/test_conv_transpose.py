@@ -167,3 +167,20 @@ def test_an_output_that_no_convolution_gives_back(batch, size, dilation):
     )
     with pytest.raises(ValueError, match="`output_padding` gives an output whose convolution"):
         layer(tf.zeros((batch, size, 1)))
+
+
+@pytest.mark.parametrize("compiled", [None, False, True], ids=["eager", "graph", "XLA"])
+def test_of_no_places_the_gradient_has_the_shape_of_x(compiled):
+    """The output has places all the same: those of the kernel."""
+    layer, x = Conv2DTranspose(3, 3), tf.zeros((4, 0, 4, 2))
+    layer.build(x.shape)
+
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+        assert y.shape == (4, 2, 6, 3)
+        return tape.gradient(y, x)
+
+    run = gradient if compiled is None else tf.function(gradient, jit_compile=compiled)
+    assert run(x).shape == x.shape
